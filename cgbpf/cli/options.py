@@ -1,0 +1,165 @@
+"""Options that several commands share, and what they make of them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cgbpf.errors import BadRequest
+from cgbpf.model import Probe, Recipe
+from cgbpf.report.text import shown
+from cgbpf.sources.base import Source
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MAX_SECONDS = 1e6
+
+
+class Seconds(click.ParamType[float]):
+    """A time in seconds: positive, finite, at most `MAX_SECONDS`."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        if not (math.isfinite(seconds) and 0 < seconds <= MAX_SECONDS):
+            self.fail(f"{value} is not between 0 and {MAX_SECONDS:.0f} seconds", param, ctx)
+        return seconds
+
+
+def verbosity(command: Command) -> Command:
+    """Adds -v: what is done goes to stderr."""
+
+    def apply(_: click.Context, __: click.Parameter, value: int) -> None:
+        level = logging.DEBUG if value else logging.WARNING
+        logging.basicConfig(level=level, format="cgbpf: %(name)s: %(message)s")
+
+    return click.option(
+        "-v", "--verbose", count=True, expose_value=False, callback=apply, is_eager=True,
+        help="Tell on stderr what is done; show tracebacks.",
+    )(command)  # fmt: skip
+
+
+def recipe_options(limit: int) -> Callable[[Command], Command]:
+    """Adds the options that make a `Recipe`, given to the command as `recipe`."""
+
+    def decorate(command: Command) -> Command:
+        @click.option("--limit", type=int, default=limit, show_default=True, help="How many units.")
+        @click.option(
+            "--level",
+            default="container",
+            show_default=True,
+            metavar="LEVEL",
+            help="What a unit is: container (else the systemd service or scope, else the "
+            "cgroup), leaf (each cgroup), top (first component), or a pattern of paths "
+            "such as '/kubepods/*/pod*'.",
+        )
+        @click.option(
+            "--include",
+            multiple=True,
+            metavar="GLOB",
+            help="Only units whose path or name matches; kind:docker matches the kind. Repeatable.",
+        )
+        @click.option(
+            "--exclude",
+            multiple=True,
+            metavar="GLOB",
+            help="No units whose path or name matches. Repeatable.",
+        )
+        @click.option(
+            "--score",
+            default="cpu",
+            show_default=True,
+            metavar="EXPR",
+            help="What to rank by: an expression over cpu, host (percent), cpu_s, switches (per "
+            "second), memory, working_set (MiB), lifetime_cpu_s; or 'cumulative': "
+            "lifetime CPU seconds + memory MiB, as gProfiler does.",
+        )
+        @functools.wraps(command)
+        def wrapped(
+            limit: int, level: str, include: tuple[str, ...], exclude: tuple[str, ...],
+            score: str, **rest: Any,
+        ) -> Any:  # fmt: skip
+            recipe = Recipe(limit, level, include, exclude, score)
+            return command(recipe=recipe, **rest)
+
+        return wrapped  # type: ignore[return-value]
+
+    return decorate
+
+
+def source_options(command: Command) -> Command:
+    """Adds --source, --window, --save and --replay."""
+    for option in reversed(
+        [
+            click.option(
+                "--window", type=Seconds(), default=1.0, show_default=True,
+                help="How long to measure.",
+            ),
+            click.option(
+                "--source", type=click.Choice(["auto", "bpf", "files"]), default="auto",
+                show_default=True,
+                help="Exact counts by BPF, or the kernel's files; auto falls back to files, "
+                "and says why.",
+            ),
+            click.option(
+                "--save", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+                help="Keep what was measured as JSON lines.",
+            ),
+            click.option(
+                "--replay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+                help="Rank a run that --save kept instead of this host.",
+            ),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@contextlib.contextmanager
+def opened(source: str, save: Path | None, replay: Path | None) -> Iterator[Source]:
+    """The source that the options ask for; a fallback is announced once."""
+    from cgbpf.sources.choose import open_source
+    from cgbpf.sources.recorded import RecordedSource, Saver
+
+    if replay and (save or source != "auto"):
+        raise BadRequest("--replay goes with neither --save nor --source", "leave one out")
+    chosen: Source = RecordedSource(replay) if replay else open_source(source)
+    try:
+        if chosen.fallback_reason:
+            warn(f"counting from the kernel's files: {chosen.fallback_reason}")
+        if save:
+            chosen = Saver(chosen, save)
+        yield chosen
+    finally:
+        chosen.close()
+
+
+def warn(message: str) -> None:
+    """One line on stderr, harmless whatever names are in it."""
+    click.echo(f"cgbpf: {shown(message)}", err=True)
+
+
+def warn_of_losses(probe: Probe | None) -> None:
+    """Says what the probe could not count: never silently wrong."""
+    if probe is None:
+        return
+    if probe.lost:
+        warn(
+            f"{probe.lost} updates ({probe.lost_ns / 1e6:.1f} ms of CPU) were lost, "
+            f"{probe.map_used} of {probe.map_max} map entries are used: that time is unattributed"
+        )
+    if probe.offline_cpus:
+        warn(f"CPUs offline and not counted: {', '.join(map(str, probe.offline_cpus))}")

@@ -1,0 +1,67 @@
+"""`cgbpf rank`: one ranking of the next seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cgbpf.cli.options import opened, recipe_options, source_options, verbosity, warn_of_losses
+from cgbpf.hierarchy import mounted
+from cgbpf.model import Recipe
+
+EPILOG = """\b
+Examples:
+  cgbpf rank --limit 5
+  cgbpf rank --window 10 --format csv
+  perf record -a $(cgbpf rank --limit 3 --format perf) -- sleep 10
+"""
+
+
+@click.command("rank", epilog=EPILOG)
+@recipe_options(limit=20)
+@source_options
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv", "perf"]), default="table",
+    show_default=True,
+    help="perf prints arguments for `perf record -a`; use eval where a name needs quotes.",
+)  # fmt: skip
+@click.option("--per-cpu", is_flag=True, help="Each unit's time on each CPU, too.")
+@verbosity
+def command(
+    recipe: Recipe, window: float, source: str, save: Path | None, replay: Path | None,
+    form: str, per_cpu: bool,
+) -> None:  # fmt: skip
+    """Rank the hottest cgroups of the next seconds.
+
+    CPU time is exact where BPF can run: slices in flight are counted, and
+    what dies in the window is, too.
+    """
+    from cgbpf.pipeline import check_recipe, observe, ranking, require_rows
+    from cgbpf.report import ranking as report
+
+    check_recipe(recipe)
+    with opened(source, save, replay) as chosen:
+        observed = observe(chosen, window)
+        result = ranking(observed, recipe, chosen, mounted(), for_perf=form == "perf")
+        if form != "json":
+            require_rows(result, recipe)
+        warn_of_losses(observed.probe)
+        if form == "json":
+            click.echo(report.as_json(result, chosen, per_cpu))
+        elif form == "csv":
+            click.echo(report.as_csv(result, per_cpu), nl=False)
+        elif form == "perf":
+            from cgbpf.perf.argv import cgroup_arguments
+            from cgbpf.perf.events import default_event
+
+            names = [row.perf_cgroup or "" for row in result.rows]
+            click.echo(report.as_perf_arguments(cgroup_arguments([default_event()], names)))
+        else:
+            from cgbpf.report.table import console, host_line, ranking_table
+
+            screen = console()
+            screen.print(ranking_table(result, per_cpu))
+            screen.print(host_line(result, chosen.kind))
+    if form == "json":
+        require_rows(result, recipe)

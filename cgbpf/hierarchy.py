@@ -1,0 +1,141 @@
+"""Which cgroup hierarchies are mounted, and which of them perf filters on.
+
+A host has up to one cgroup2 hierarchy and any number of v1 ones, each with
+ids and paths of its own: an id or a path means something only together with
+its hierarchy. Mounts are read from mountinfo (proc(5)), never assumed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cgbpf.errors import SourceUnavailable
+
+MOUNTINFO = "/proc/self/mountinfo"
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """One mounted hierarchy."""
+
+    version: int
+    """1 or 2."""
+    mount: str
+    """Where it is mounted, without a trailing slash."""
+    controllers: frozenset[str] = frozenset()
+    """v1: what it was mounted with, for example {"cpu", "cpuacct"}."""
+    root: str = "/"
+    """Which of its cgroups the mount point shows."""
+
+    def directory(self, path: str) -> str:
+        """The directory of the cgroup `path` (as in `Place.path`)."""
+        return self.mount + path.rstrip("/")
+
+    def cgroup_id(self, path: str) -> int | None:
+        """The id that `path` has now, None if there is no such cgroup.
+
+        The id is the inode number of the directory (kernfs, since 4.14 for
+        cgroup2; commit aa8188253474).
+        """
+        try:
+            return os.stat(self.directory(path)).st_ino
+        except OSError:
+            return None
+
+    def walk(self) -> Iterator[tuple[int, str]]:
+        """Yields (id, path) of every cgroup, parents before their children.
+
+        A cgroup that vanishes in between is left out with its descendants.
+        """
+        yield os.stat(self.mount).st_ino, "/"
+        pending = [""]
+        while pending:
+            parent = pending.pop()
+            try:
+                with os.scandir(self.mount + parent) as entries:
+                    # Only directories are cgroups; d_type tells without a stat.
+                    children = [
+                        (entry.inode(), f"{parent}/{entry.name}")
+                        for entry in entries
+                        if entry.is_dir(follow_symlinks=False)
+                    ]
+            except OSError:
+                continue
+            yield from children
+            pending += [path for _, path in children]
+
+
+def parse_mountinfo(text: str) -> list[Hierarchy]:
+    """The cgroup mounts in the text of a mountinfo file, in its order."""
+    found = []
+    for line in text.splitlines():
+        left, separator, right = line.partition(" - ")
+        fields, kind = left.split(" "), right.split(" ")
+        if not separator or len(fields) < 6 or len(kind) < 3:
+            continue
+        if kind[0] not in ("cgroup", "cgroup2"):
+            continue
+        found.append(
+            Hierarchy(
+                version=2 if kind[0] == "cgroup2" else 1,
+                mount=_unescape(fields[4]).rstrip("/"),
+                controllers=frozenset(kind[2].split(",")) if kind[0] == "cgroup" else frozenset(),
+                root=_unescape(fields[3]),
+            )
+        )
+    return found
+
+
+def _unescape(text: str) -> str:
+    r"""Undoes the kernel's \040 for space, tab, newline and backslash."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def mounted() -> list[Hierarchy]:
+    """The cgroup mounts that this process sees."""
+    with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
+        return parse_mountinfo(file.read())
+
+
+def with_controller(mounts: Sequence[Hierarchy], controller: str) -> Hierarchy | None:
+    """The first v1 hierarchy that has `controller`."""
+    return next((each for each in mounts if controller in each.controllers), None)
+
+
+def unified(mounts: Sequence[Hierarchy]) -> Hierarchy | None:
+    """The cgroup2 hierarchy."""
+    return next((each for each in mounts if each.version == 2), None)
+
+
+def perf_hierarchy(mounts: Sequence[Hierarchy]) -> Hierarchy:
+    """The hierarchy in which `perf record -G` looks names up.
+
+    That is the first v1 one with perf_event, else cgroup2 (perf's
+    tools/lib/api/fs/cgroup.c, cgroupfs_find_mountpoint). What is ranked is
+    this one, so that a name that was scored is a name that perf can open.
+    """
+    chosen = with_controller(mounts, "perf_event") or unified(mounts)
+    if chosen is None:
+        raise SourceUnavailable(
+            "no cgroup hierarchy that perf can filter on is mounted",
+            "mount one: mount -t cgroup2 none /sys/fs/cgroup",
+        )
+    return chosen
+
+
+def memory_hierarchy(mounts: Sequence[Hierarchy]) -> Hierarchy | None:
+    """Where memory is accounted: v1 if the controller is mounted there."""
+    return with_controller(mounts, "memory") or unified(mounts)
+
+
+def cpu_hierarchy(mounts: Sequence[Hierarchy], ranked: Hierarchy) -> Hierarchy | None:
+    """Whose files count the CPU time of `ranked`'s cgroups.
+
+    cgroup2 has its own cpu.stat, with no controller enabled (4.20, commit
+    d41bf8c9deae). A v1 perf_event hierarchy has no counters: the cgroups of
+    the same paths in the cpuacct hierarchy have them.
+    """
+    return ranked if ranked.version == 2 else with_controller(mounts, "cpuacct")

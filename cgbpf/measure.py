@@ -1,0 +1,73 @@
+"""Two snapshots -> what each cgroup used itself in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cgbpf.model import U64, Interval, Snapshot
+from cgbpf.sources.base import Source
+
+
+def interval(before: Snapshot, after: Snapshot, source: Source) -> Interval:
+    """The difference of two snapshots of one source.
+
+    A cgroup that is new in `after` counts from 0. One that is only in
+    `before` was removed: the files no longer tell what it used, which then is
+    in its parent's time; the BPF source keeps it until it is settled.
+    """
+    where = np.searchsorted(before.ids, after.ids)
+    where[where == len(before.ids)] = 0
+    old = before.ids[where] == after.ids if len(before.ids) else np.zeros(len(after.ids), bool)
+
+    cpu_ns = _difference(before.cpu_ns, after.cpu_ns, where, old)
+    # Idle cgroups need no path: most of ten thousand are.
+    paths = source.paths(after.ids.tolist())
+    names = [
+        path or f"unknown:{each}" for path, each in zip(paths, after.ids.tolist(), strict=True)
+    ]
+    if after.inclusive:
+        cpu_ns = _without_descendants(cpu_ns, names)
+    return Interval(
+        start_ns=before.at_ns,
+        end_ns=after.at_ns,
+        time=after.time,
+        ids=after.ids,
+        paths=names,
+        cpu_ns=cpu_ns,
+        switches=None
+        if before.switches is None or after.switches is None
+        else _difference(before.switches, after.switches, where, old),
+        cpus=after.cpus,
+        total_ns=after.covered_ns - before.covered_ns,
+        idle_ns=after.idle_ns - before.idle_ns,
+        cpu_ns_by_cpu=None
+        if before.cpu_ns_by_cpu is None or after.cpu_ns_by_cpu is None
+        else _difference(before.cpu_ns_by_cpu, after.cpu_ns_by_cpu, where, old),
+        probe=after.probe,
+    )
+
+
+def _difference(before: U64, after: U64, where: Any, old: Any) -> U64:
+    """`after` less `before`, row by row; never below 0, where a counter went back."""
+    past = np.zeros_like(after)
+    past[old] = before[where[old]] if len(before) else 0
+    return np.where(after >= past, after - past, 0).astype(np.uint64)
+
+
+def _without_descendants(cpu_ns: U64, paths: list[str]) -> U64:
+    """Own time of each cgroup, from times that include descendants.
+
+    Files are not read at one moment: where the children's sum is above the
+    parent's time, the parent's own is 0.
+    """
+    index = {path: position for position, path in enumerate(paths)}
+    own = cpu_ns.astype(np.int64)
+    for position, path in enumerate(paths):
+        if path == "/":
+            continue
+        parent = index.get(path.rpartition("/")[0] or "/")
+        if parent is not None:
+            own[parent] -= int(cpu_ns[position])
+    return np.maximum(own, 0).astype(np.uint64)

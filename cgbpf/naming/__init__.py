@@ -1,0 +1,1 @@
+"""Cgroup id -> path -> what a person calls it."""

@@ -1,0 +1,1 @@
+"""Driving perf: arguments, the process, the recording, what it recorded."""

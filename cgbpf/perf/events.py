@@ -1,0 +1,92 @@
+"""perf itself: where it is, what it can, and which event works here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+from functools import lru_cache
+
+from cgbpf.errors import PerfUnusable
+from cgbpf.perf.argv import check_event
+
+log = logging.getLogger(__name__)
+
+DEFAULT_EVENTS = ("cycles", "cpu-clock")
+"""Tried in this order. Virtual machines often have no hardware counters;
+perf then takes cpu-clock for cycles, but drops the event's name."""
+
+_TIMEOUT_S = 30
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs perf to its end, output captured, in the C locale."""
+    log.debug("running %s", arguments)
+    return subprocess.run(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=_TIMEOUT_S,
+        env=os.environ | {"LC_ALL": "C"},
+    )
+
+
+def find_perf() -> str:
+    """The path of perf. Raises PerfUnusable."""
+    path = shutil.which("perf")
+    if path is None:
+        raise PerfUnusable("perf is not installed", "apt install linux-perf")
+    return path
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """Perf's version, for example "6.1.192"."""
+    found = re.search(r"perf version (\S+)", run([find_perf(), "--version"]).stdout)
+    if found is None:
+        raise PerfUnusable(
+            f"{find_perf()} does not tell its version", "install the perf of your kernel"
+        )
+    return found[1]
+
+
+def require_cgroups() -> None:
+    """Raises PerfUnusable if perf has no -G.
+
+    `perf record -h` prints the options; --help would run man.
+    """
+    shown = run([find_perf(), "record", "-h"])
+    if "--cgroup" not in shown.stdout + shown.stderr:
+        raise PerfUnusable(
+            f"perf {version()} can't filter by cgroup (it has no -G)", "install a newer linux-perf"
+        )
+
+
+def works(event: str) -> bool:
+    """Whether `event` counts anything here (perf prints words where it doesn't)."""
+    counted = run([find_perf(), "stat", "-x", ";", "-e", event, "--", "true"])
+    value = counted.stderr.strip().partition(";")[0]
+    return counted.returncode == 0 and bool(re.fullmatch(r"[\d.]+", value))
+
+
+@lru_cache(maxsize=1)
+def default_event() -> str:
+    """The first of `DEFAULT_EVENTS` that works. Raises PerfUnusable."""
+    for event in DEFAULT_EVENTS:
+        if works(event):
+            return event
+    raise PerfUnusable(
+        f"perf can count neither {' nor '.join(DEFAULT_EVENTS)}",
+        "see kernel.perf_event_paranoid and cgbpf check",
+    )
+
+
+def chosen_events(requested: tuple[str, ...]) -> list[str]:
+    """The events to record: those requested, or the default one."""
+    for event in requested:
+        check_event(event)
+    return list(requested) or [default_event()]

@@ -1,0 +1,1 @@
+"""Where numbers come from. `base` has the interface, `choose` the choice."""

@@ -1,0 +1,166 @@
+"""A run saved as JSON lines, and its replay through the same code.
+
+The first line is a header, every other one a snapshot. Paths stand where an
+id first appears. Columns are written as lists: what is exact stays exact, as
+JSON's numbers are integers of any size.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cgbpf.errors import InputDamaged, OutputRefused
+from cgbpf.hierarchy import Hierarchy
+from cgbpf.model import JSON, SCHEMA, Probe, Snapshot
+from cgbpf.sources.base import Source
+
+_FORMAT = "cgbpf-run"
+_COLUMNS = ("ids", "cpu_ns", "switches", "cpu_ns_by_cpu")
+_SCALARS = ("at_ns", "time", "inclusive", "cpus", "covered_ns", "idle_ns")
+
+
+class Saver:
+    """A source that passes another one on, and writes what it gave to a file."""
+
+    def __init__(self, source: Source, path: Path) -> None:
+        self._source = source
+        self.kind = source.kind
+        self.hierarchy = source.hierarchy
+        self.fallback_reason = source.fallback_reason
+        self._known: set[int] = set()
+        try:
+            self._file: IO[str] = path.open("x", encoding="ascii")
+        except FileExistsError as error:
+            raise OutputRefused(f"{path} exists", "name another file for --save") from error
+        except OSError as error:
+            raise OutputRefused(
+                f"can't write {path}: {error.strerror}", "name another file for --save"
+            ) from error
+        self._write(
+            {
+                "format": _FORMAT,
+                "schema": SCHEMA,
+                "source": source.kind,
+                "fallback_reason": source.fallback_reason,
+                "hierarchy": {
+                    "version": source.hierarchy.version,
+                    "mount": source.hierarchy.mount,
+                    "root": source.hierarchy.root,
+                    "controllers": sorted(source.hierarchy.controllers),
+                },
+            }
+        )
+
+    def snapshot(self) -> Snapshot:
+        snapshot = self._source.snapshot()
+        new = [each for each in snapshot.ids.tolist() if each not in self._known]
+        self._known.update(new)
+        line: JSON = {name: getattr(snapshot, name) for name in _SCALARS}
+        for name in _COLUMNS:
+            column = getattr(snapshot, name)
+            line[name] = None if column is None else column.tolist()
+        line["paths"] = dict(zip(map(str, new), self._source.paths(new), strict=True))
+        line["probe"] = None if snapshot.probe is None else vars(snapshot.probe)
+        self._write(line)
+        return snapshot
+
+    def paths(self, ids: Iterable[int]) -> list[str | None]:
+        return self._source.paths(ids)
+
+    def alive(self, cgroup_id: int, path: str) -> bool:
+        return self._source.alive(cgroup_id, path)
+
+    def close(self) -> None:
+        self._file.close()
+        self._source.close()
+
+    def _write(self, line: JSON) -> None:
+        # One write a line: a run that is cut short loses its last line at most.
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+class RecordedSource:
+    """Gives the snapshots of a saved run, one after the other."""
+
+    kind = "recorded"
+
+    def __init__(self, path: Path) -> None:
+        self._name = str(path)
+        try:
+            self._lines = path.open(encoding="utf-8")
+        except OSError as error:
+            raise InputDamaged(
+                f"can't read {path}: {error.strerror}", "name a file made by --save"
+            ) from error
+        self._paths: dict[int, str | None] = {}
+        self._last: set[int] = set()
+        try:
+            header = self._read()
+            if header.get("format") != _FORMAT or header.get("schema") != SCHEMA:
+                raise self._damaged("not a run saved by this version of cgbpf")
+            self.fallback_reason: str | None = header["fallback_reason"]
+            self.hierarchy = Hierarchy(
+                header["hierarchy"]["version"],
+                header["hierarchy"]["mount"],
+                frozenset(header["hierarchy"]["controllers"]),
+                header["hierarchy"]["root"],
+            )
+        except (EOFError, KeyError, TypeError) as error:
+            self._lines.close()
+            raise self._damaged("no header") from error
+        except InputDamaged:
+            self._lines.close()
+            raise
+
+    def snapshot(self) -> Snapshot:
+        line = self._read()
+        try:
+            paths = {int(each): path for each, path in line["paths"].items()}
+            columns = {name: _column(line[name]) for name in _COLUMNS}
+            probe = line["probe"]
+            if probe is not None:
+                probe["offline_cpus"] = tuple(probe["offline_cpus"])
+            snapshot = Snapshot(
+                **columns,
+                **{name: line[name] for name in _SCALARS},
+                probe=None if probe is None else Probe(**probe),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise self._damaged("a line is not a snapshot") from error
+        self._paths.update(paths)
+        self._last = set(snapshot.ids.tolist())
+        return snapshot
+
+    def paths(self, ids: Iterable[int]) -> list[str | None]:
+        return [self._paths.get(each) for each in ids]
+
+    def alive(self, cgroup_id: int, path: str) -> bool:
+        return cgroup_id in self._last
+
+    def close(self) -> None:
+        self._lines.close()
+
+    def _read(self) -> JSON:
+        try:
+            line = self._lines.readline()
+            if not line:
+                raise EOFError
+            value = json.loads(line)
+        except ValueError as error:  # also bytes that are not UTF-8
+            raise self._damaged("a line is not JSON") from error
+        if not isinstance(value, dict):
+            raise self._damaged("a line is not an object")
+        return value
+
+    def _damaged(self, what: str) -> InputDamaged:
+        return InputDamaged(f"{self._name} can't be replayed: {what}", "save the run again")
+
+
+def _column(values: Any) -> Any:
+    return None if values is None else np.array(values, dtype=np.uint64)
