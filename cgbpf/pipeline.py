@@ -21,9 +21,12 @@ MAX_LIMIT = 100_000
 
 
 def observe(
-    source: Source, window_s: float, wait: Callable[[float], None] = time.sleep
+    source: Source, window_s: float, meanwhile: Callable[[], None] = lambda: None
 ) -> Interval:
-    """What was used in the next `window_s` seconds; of a recording, in all of it."""
+    """What was used in the next `window_s` seconds; of a recording, in all of it.
+
+    `meanwhile` is called while the window passes: for imports.
+    """
     before = source.snapshot()
     if source.kind == "recorded":
         after = before
@@ -32,7 +35,9 @@ def observe(
                 after = source.snapshot()
         except EOFError:
             return interval(before, after, source)
-    wait(window_s)
+    end = time.monotonic() + window_s
+    meanwhile()
+    time.sleep(max(0.0, end - time.monotonic()))
     return interval(before, source.snapshot(), source)
 
 
@@ -54,8 +59,9 @@ def ranking(
     source: Source,
     mounts: Sequence[Hierarchy],
     for_perf: bool = False,
+    without: frozenset[str] = frozenset(),
 ) -> Ranking:
-    """The hottest units of an interval.
+    """The hottest units of an interval, but for the paths in `without`.
 
     With `for_perf`, only such as `perf record -G` can take now; the others'
     places go to the next.
@@ -70,6 +76,8 @@ def ranking(
     for index in best(chosen, scores):
         if len(rows) == recipe.limit:
             break
+        if chosen[index].path in without:
+            continue
         row = facts.row(chosen[index], scores[index])
         reason = _unfit(row) if for_perf else None
         if reason:

@@ -100,32 +100,38 @@ def recipe_options(limit: int) -> Callable[[Command], Command]:
     return decorate
 
 
-def source_options(command: Command) -> Command:
-    """Adds --source, --window, --save and --replay."""
-    for option in reversed(
-        [
-            click.option(
-                "--window", type=Seconds(), default=1.0, show_default=True,
-                help="How long to measure.",
-            ),
-            click.option(
-                "--source", type=click.Choice(["auto", "bpf", "files"]), default="auto",
-                show_default=True,
-                help="Exact counts by BPF, or the kernel's files; auto falls back to files, "
-                "and says why.",
-            ),
-            click.option(
-                "--save", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-                help="Keep what was measured as JSON lines.",
-            ),
+def source_options(replay: bool) -> Callable[[Command], Command]:
+    """Adds --window, --source and --save, and --replay where that makes sense."""
+    options = [
+        click.option(
+            "--window", type=Seconds(), default=1.0, show_default=True,
+            help="How long to measure.",
+        ),
+        click.option(
+            "--source", type=click.Choice(["auto", "bpf", "files"]), default="auto",
+            show_default=True,
+            help="Exact counts by BPF, or the kernel's files; auto falls back to files, "
+            "and says why.",
+        ),
+        click.option(
+            "--save", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+            help="Keep what was measured as JSON lines.",
+        ),
+    ]  # fmt: skip
+    if replay:
+        options.append(
             click.option(
                 "--replay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
                 help="Rank a run that --save kept instead of this host.",
-            ),
-        ]
-    ):  # fmt: skip
-        command = option(command)
-    return command
+            )
+        )  # fmt: skip
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ Examples:
 
 @click.command("rank", epilog=EPILOG)
 @recipe_options(limit=20)
-@source_options
+@source_options(replay=True)
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv", "perf"]), default="table",
     show_default=True,

@@ -10,7 +10,7 @@ import subprocess
 from functools import lru_cache
 
 from cgbpf.errors import PerfUnusable
-from cgbpf.perf.argv import check_event
+from cgbpf.perf.argv import check_event, named_event
 
 log = logging.getLogger(__name__)
 
@@ -66,18 +66,26 @@ def require_cgroups() -> None:
         )
 
 
-def works(event: str) -> bool:
-    """Whether `event` counts anything here (perf prints words where it doesn't)."""
-    counted = run([find_perf(), "stat", "-x", ";", "-e", event, "--", "true"])
-    value = counted.stderr.strip().partition(";")[0]
-    return counted.returncode == 0 and bool(re.fullmatch(r"[\d.]+", value))
+def failure(event: str) -> str | None:
+    """Why `event` counts nothing here, None if it does.
+
+    perf stat prints words for a value where there is no such counter. It is
+    tried with a name, since that is how it will be recorded: tracepoints, for
+    one, can't be given any (perf 6.1), so their samples could not be told
+    apart by cgroup.
+    """
+    counted = run([find_perf(), "stat", "-x", ";", "-e", named_event(event, "cg0"), "--", "true"])
+    value, _, _ = counted.stderr.strip().partition(";")
+    if counted.returncode:
+        return " ".join(counted.stderr.partition("Run 'perf list'")[0].split())
+    return None if re.fullmatch(r"[\d.]+", value) else value.strip("<>") or "it counts nothing"
 
 
 @lru_cache(maxsize=1)
 def default_event() -> str:
     """The first of `DEFAULT_EVENTS` that works. Raises PerfUnusable."""
     for event in DEFAULT_EVENTS:
-        if works(event):
+        if failure(event) is None:
             return event
     raise PerfUnusable(
         f"perf can count neither {' nor '.join(DEFAULT_EVENTS)}",
@@ -89,4 +97,10 @@ def chosen_events(requested: tuple[str, ...]) -> list[str]:
     """The events to record: those requested, or the default one."""
     for event in requested:
         check_event(event)
+        problem = failure(event)
+        if problem:
+            raise PerfUnusable(
+                f"perf can't record --event {event!r} by cgroup: {problem}",
+                "see perf list; a tracepoint can't be named, so its cgroup could not be told",
+            )
     return list(requested) or [default_event()]

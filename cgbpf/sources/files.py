@@ -31,7 +31,7 @@ class FilesSource:
         counted = cpu_hierarchy(mounts, hierarchy)
         if counted is None:
             raise SourceUnavailable(
-                "perf filters on a v1 hierarchy, and cpuacct, which counts CPU time, is not mounted",
+                "perf filters on a v1 hierarchy, and cpuacct, which counts CPU, is not mounted",
                 "mount cpuacct, or cgroup2 alone",
             )
         self.hierarchy = hierarchy

@@ -1,0 +1,209 @@
+"""`cgbpf record`: rank, then perf record -G on the hottest."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from cgbpf.cli.options import (
+    Seconds,
+    opened,
+    recipe_options,
+    source_options,
+    verbosity,
+    warn_of_losses,
+)
+from cgbpf.errors import BadRequest
+from cgbpf.hierarchy import mounted
+from cgbpf.model import Ranking, Recipe
+from cgbpf.report.text import shown
+
+if TYPE_CHECKING:
+    from cgbpf.perf.process import PerfRecord
+    from cgbpf.perf.recording import Plan, Recording
+    from cgbpf.sources.base import Source
+
+EPILOG = """\b
+Examples:
+  cgbpf record --limit 5 --duration 30
+  cgbpf record --include 'kind:docker' --output web -- ./load-test.sh
+  perf report -i web/perf.data
+"""
+
+DEFAULT_DURATION_S = 10.0
+
+
+@click.command("record", epilog=EPILOG)
+@recipe_options(limit=50)
+@source_options(replay=False)
+@click.option(
+    "--duration",
+    type=Seconds(),
+    metavar="SECONDS",
+    help=f"How long to record.  [default: {DEFAULT_DURATION_S:.0f}, or until COMMAND ends]",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where to; made for this user alone.  [default: cgbpf-DATE-TIME]",
+)
+@click.option(
+    "--frequency",
+    type=click.IntRange(1, 100_000),
+    default=99,
+    show_default=True,
+    help="Samples per second and CPU.",
+)
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    metavar="EVENT",
+    help="What perf samples; repeatable.  [default: cycles, else cpu-clock]",
+)
+@click.argument("command_line", nargs=-1, metavar="[-- COMMAND]", type=click.UNPROCESSED)
+@verbosity
+def command(
+    recipe: Recipe, window: float, source: str, save: Path | None, duration: float | None,
+    output: Path | None, frequency: int, events: tuple[str, ...], command_line: tuple[str, ...],
+) -> int:  # fmt: skip
+    """Record the hottest cgroups with perf.
+
+    Measures CPU time for --window seconds, then runs `perf record -G` on the
+    hottest units only. The directory then holds perf.data, for perf itself,
+    and manifest.json, which says what was chosen and why.
+    """
+    from cgbpf.perf.output import make_folder, remove_if_empty
+    from cgbpf.perf.recording import Plan
+    from cgbpf.pipeline import check_recipe
+
+    check_recipe(recipe)
+    _check_command(command_line, duration)
+    folder = output or Path(time.strftime("cgbpf-%Y%m%d-%H%M%S"))
+    make_folder(folder)
+    plan = Plan(
+        folder=folder,
+        events=_events(events),
+        frequency=frequency,
+        duration_s=duration or DEFAULT_DURATION_S,
+        command=command_line,
+    )
+    try:
+        return _record(plan, recipe, window, source, save)
+    finally:
+        remove_if_empty(folder)
+
+
+def _check_command(command_line: tuple[str, ...], duration: float | None) -> None:
+    import shutil
+
+    if not command_line:
+        return
+    if duration is not None:
+        raise BadRequest("--duration goes not with a COMMAND", "leave one out")
+    if shutil.which(command_line[0]) is None:
+        raise BadRequest(f"can't run {command_line[0]!r}: not found")
+
+
+def _events(requested: tuple[str, ...]) -> list[str]:
+    from cgbpf.perf.events import chosen_events, require_cgroups
+
+    require_cgroups()
+    return chosen_events(requested)
+
+
+def _record(plan: Plan, recipe: Recipe, window: float, source: str, save: Path | None) -> int:
+    from cgbpf.perf.events import version
+    from cgbpf.perf.output import write_manifest
+    from cgbpf.perf.recording import follow
+    from cgbpf.report.ranking import ranking_object
+    from cgbpf.report.recording import manifest
+
+    interrupted = _catch_signals()
+    with opened(source, save, None) as chosen:
+        kind = chosen.kind
+        perf, recording = _start(plan, recipe, window, chosen)
+        header = ranking_object(recording.ranking, chosen)
+    # The probe is gone from here on: what is recorded does not pay for it.
+    with _progress(plan) as progress:
+        follow(perf, recording, plan, progress)
+    write_manifest(plan.folder, manifest(recording, plan, header, version()))
+    _show(recording, kind, plan.folder)
+    if recording.problem:
+        raise recording.problem
+    return interrupted() if recording.interrupted else recording.command_exit or 0
+
+
+def _start(
+    plan: Plan, recipe: Recipe, window: float, source: Source
+) -> tuple[PerfRecord, Recording]:
+    from cgbpf.perf.recording import start
+    from cgbpf.pipeline import observe, ranking, require_rows
+
+    mounts = mounted()
+    observed = observe(source, window, meanwhile=_import_reports)
+    warn_of_losses(observed.probe)
+
+    def choose(without: frozenset[str]) -> Ranking:
+        result = ranking(observed, recipe, source, mounts, for_perf=True, without=without)
+        if not without:
+            require_rows(result, recipe)
+        return result
+
+    return start(plan, choose)
+
+
+def _import_reports() -> None:
+    """Done while the window passes, so that nobody waits for it."""
+    import cgbpf.report.recording
+    import cgbpf.report.table  # noqa: F401
+
+
+def _catch_signals() -> Callable[[], int]:
+    """Lets SIGTERM and SIGHUP end a recording as Ctrl-C does: all is kept.
+
+    Returns what tells the exit code that the last signal asks for.
+    """
+    seen = [int(signal.SIGINT)]
+
+    def handle(number: int, _: FrameType | None) -> None:
+        seen[0] = number
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, handle)
+    return lambda: 128 + seen[0]
+
+
+@contextlib.contextmanager
+def _progress(plan: Plan) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr, where that is a terminal."""
+    if plan.command or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    bar = click.progressbar(length=int(plan.duration_s * 10), label="Recording", file=sys.stderr)
+    with bar:
+        yield lambda step: bar.update(round(step * 10))
+
+
+def _show(recording: Recording, source: str, folder: Path) -> None:
+    from cgbpf.report.recording import chosen_table, summary
+    from cgbpf.report.table import console
+
+    screen = console()
+    screen.print(chosen_table(recording))
+    screen.print(summary(recording, source))
+    for path, reason in recording.dropped:
+        screen.print(shown(f"Not recorded: {path}: {reason}"))
+    screen.print(shown(f"Look at it: perf report -i {folder / 'perf.data'}"))
+    screen.print(shown(f"Manifest:   {folder / 'manifest.json'}"))
