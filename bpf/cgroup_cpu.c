@@ -22,6 +22,7 @@
  *   HIERARCHY_ID   hierarchy whose removals are of interest (0: cgroup2)
  *   CGROUP_KN, CGROUP_ROOT, ROOT_HIERARCHY_ID, KERNFS_ID  offsets in bytes;
  *                  without them `cgroup_rmdir` is left out
+ *   UNROLL         for kernels before 5.3, which refuse loops: compiling takes longer
  *
  * What each step costs: see README.md beside this file.
  */
@@ -173,7 +174,11 @@ int flush(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     cpu->flushing = 1;
     charge(cpu, 0);
+#ifdef UNROLL
 #pragma unroll
+#else
+#pragma nounroll
+#endif
     for (int i = 0; i < SLOTS; i++) {
         struct slot *slot = &cpu->slots[i];
 

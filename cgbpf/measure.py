@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cgbpf.model import U64, Interval, Snapshot
+from cgbpf.model import Interval, Snapshot
 from cgbpf.sources.base import Source
+
+if TYPE_CHECKING:
+    from cgbpf.model import U64
 
 
 def interval(before: Snapshot, after: Snapshot, source: Source) -> Interval:

@@ -9,13 +9,15 @@ exist only for what is shown.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # annotations need no import, and NumPy takes 60 ms
+    import numpy as np
+    import numpy.typing as npt
+
+    U64 = npt.NDArray[np.uint64]
 
 JSON = dict[str, Any]
-U64 = npt.NDArray[np.uint64]
 
 SCHEMA = 1
 """Version of the JSON objects that commands print and save."""

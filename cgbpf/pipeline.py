@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from cgbpf.errors import BadRequest, NothingFound
+from cgbpf.errors import NothingFound
 from cgbpf.hierarchy import Hierarchy
 from cgbpf.measure import interval
 from cgbpf.model import Dropped, Interval, Ranking, Recipe, Row
 from cgbpf.naming.identity import Identity
 from cgbpf.perf.names import perf_name, refusal
 from cgbpf.rank import ROOT, Unit, best, filtered, units, without_overlap
+from cgbpf.recipe import check_recipe
 from cgbpf.score import Score
 from cgbpf.sources.base import Source
 from cgbpf.sources.usage import Files, Memory
 
 MIB = 1 << 20
-MAX_LIMIT = 100_000
 
 
 def observe(
@@ -39,18 +39,6 @@ def observe(
     meanwhile()
     time.sleep(max(0.0, end - time.monotonic()))
     return interval(before, source.snapshot(), source)
-
-
-def check_recipe(recipe: Recipe) -> Score:
-    """Raises BadRequest for what can't be ranked, before anything is measured."""
-    if not 1 <= recipe.limit <= MAX_LIMIT:
-        raise BadRequest(
-            f"--limit {recipe.limit} makes no sense", f"give a number from 1 to {MAX_LIMIT}"
-        )
-    from cgbpf.rank import grouper
-
-    grouper(recipe.level)
-    return Score(recipe.score)
 
 
 def ranking(

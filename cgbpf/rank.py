@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-import numpy as np
-
 from cgbpf.errors import BadRequest
 from cgbpf.model import Dropped, Interval
 from cgbpf.naming.identity import Identity, identify
@@ -83,9 +81,9 @@ def units(interval: Interval, level: str, idle: bool = False) -> list[Unit]:
     unit_of = grouper(level)
     found: dict[str, Unit] = {}
     used = interval.cpu_ns.tolist()
-    rows: Iterable[int] = range(len(used)) if idle else np.flatnonzero(interval.cpu_ns).tolist()
-    for row in rows:
-        path = interval.paths[row]
+    for row, path in enumerate(interval.paths):
+        if not (used[row] or idle):
+            continue
         identity = unit_of(path) if path != ROOT else None
         if identity is None:
             continue

@@ -169,3 +169,9 @@ def warn_of_losses(probe: Probe | None) -> None:
         )
     if probe.offline_cpus:
         warn(f"CPUs offline and not counted: {', '.join(map(str, probe.offline_cpus))}")
+
+
+def import_tables() -> None:
+    """Done while a window passes, so that nobody waits for it."""
+    import cgbpf.report.recording
+    import cgbpf.report.table  # noqa: F401

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from cgbpf.cli.options import opened, recipe_options, source_options, verbosity, warn_of_losses
+from cgbpf.cli.options import (
+    import_tables,
+    opened,
+    recipe_options,
+    source_options,
+    verbosity,
+    warn_of_losses,
+)
 from cgbpf.hierarchy import mounted
 from cgbpf.model import Recipe
 
@@ -37,12 +44,14 @@ def command(
     CPU time is exact where BPF can run: slices in flight are counted, and
     what dies in the window is, too.
     """
-    from cgbpf.pipeline import check_recipe, observe, ranking, require_rows
-    from cgbpf.report import ranking as report
+    from cgbpf.recipe import check_recipe
 
     check_recipe(recipe)
     with opened(source, save, replay) as chosen:
-        observed = observe(chosen, window)
+        from cgbpf.pipeline import observe, ranking, require_rows
+        from cgbpf.report import ranking as report
+
+        observed = observe(chosen, window, meanwhile=import_tables)
         result = ranking(observed, recipe, chosen, mounted(), for_perf=form == "perf")
         if form != "json":
             require_rows(result, recipe)

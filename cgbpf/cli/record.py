@@ -15,6 +15,7 @@ import click
 
 from cgbpf.cli.options import (
     Seconds,
+    import_tables,
     opened,
     recipe_options,
     source_options,
@@ -84,7 +85,7 @@ def command(
     """
     from cgbpf.perf.output import make_folder, remove_if_empty
     from cgbpf.perf.recording import Plan
-    from cgbpf.pipeline import check_recipe
+    from cgbpf.recipe import check_recipe
 
     check_recipe(recipe)
     _check_command(command_line, duration)
@@ -125,17 +126,19 @@ def _record(plan: Plan, recipe: Recipe, window: float, source: str, save: Path |
     from cgbpf.perf.events import version
     from cgbpf.perf.output import write_manifest
     from cgbpf.perf.recording import follow
-    from cgbpf.report.ranking import ranking_object
-    from cgbpf.report.recording import manifest
 
     interrupted = _catch_signals()
     with opened(source, save, None) as chosen:
+        from cgbpf.report.ranking import ranking_object
+
         kind = chosen.kind
         perf, recording = _start(plan, recipe, window, chosen)
         header = ranking_object(recording.ranking, chosen)
     # The probe is gone from here on: what is recorded does not pay for it.
     with _progress(plan) as progress:
         follow(perf, recording, plan, progress)
+    from cgbpf.report.recording import manifest
+
     write_manifest(plan.folder, manifest(recording, plan, header, version()))
     _show(recording, kind, plan.folder)
     if recording.problem:
@@ -150,7 +153,7 @@ def _start(
     from cgbpf.pipeline import observe, ranking, require_rows
 
     mounts = mounted()
-    observed = observe(source, window, meanwhile=_import_reports)
+    observed = observe(source, window, meanwhile=import_tables)
     warn_of_losses(observed.probe)
 
     def choose(without: frozenset[str]) -> Ranking:
@@ -160,12 +163,6 @@ def _start(
         return result
 
     return start(plan, choose)
-
-
-def _import_reports() -> None:
-    """Done while the window passes, so that nobody waits for it."""
-    import cgbpf.report.recording
-    import cgbpf.report.table  # noqa: F401
 
 
 def _catch_signals() -> Callable[[], int]:

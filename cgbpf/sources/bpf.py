@@ -7,53 +7,32 @@ maps of `bpf/cgroup_cpu.c`, whose layout is repeated here and nowhere else.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from errno import ENXIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cgbpf import privileges
-from cgbpf.errors import CgbpfError, NotPermitted, SourceUnavailable
+from cgbpf.errors import SourceUnavailable
 from cgbpf.hierarchy import Hierarchy
-from cgbpf.model import U64, Probe, Snapshot
+from cgbpf.model import Probe, Snapshot
 from cgbpf.naming.places import Places
 from cgbpf.sources.libbpf import possible_cpus, run_on_cpu
+from cgbpf.sources.loading import MAX_GONE, Loading
 from cgbpf.sources.maps import HashReader, read_one
 
-SLOTS = 32
-MIN_CGROUPS = 16_384
-MAX_CGROUPS = 1 << 20
-MAX_GONE = 4096
-PATH_LEN = 1024
+if TYPE_CHECKING:
+    from cgbpf.model import U64
 
+SLOTS = 32
+PATH_LEN = 1024
 # struct cpu_state, in 64-bit words.
 _NOW, _FLUSHING, _FLUSHED, _FIRST, _CACHE = 0, 5, 6, 11, 12
 _WORDS = _CACHE + 3 * SLOTS
 _AT, _IDLE, _LOST_NS, _LOST_UPDATES = 0, 1, 2, 4  # in struct totals
-
-_LOAD_TIMEOUT_S = 120.0
-"""Compiling takes 0.25 s natively, but up to 45 s in an emulated machine."""
-
-
-def room_for(cgroups: int) -> int:
-    """Map entries for a host that has `cgroups` now: twice that, a power of two."""
-    return min(MAX_CGROUPS, max(MIN_CGROUPS, 1 << (2 * cgroups - 1).bit_length()))
-
-
-def count_cgroups(hierarchy: Hierarchy) -> int:
-    """How many cgroups there are, from cgroup.stat of the root (4.14+)."""
-    try:
-        text = Path(hierarchy.directory("/"), "cgroup.stat").read_text()
-        return int(dict(line.split() for line in text.splitlines())["nr_descendants"])
-    except (OSError, KeyError, ValueError):
-        return 0
 
 
 class BpfSource:
@@ -61,41 +40,26 @@ class BpfSource:
 
     kind = "bpf"
 
-    def __init__(self, hierarchy: Hierarchy, max_cgroups: int | None = None) -> None:
-        if hierarchy.version != 2:
-            raise SourceUnavailable(
-                f"perf filters on the v1 hierarchy at {hierarchy.mount} here, "
-                "and the BPF source counts cgroup2 only",
-                "use --source files",
-            )
-        privileges.require_bpf()
+    def __init__(
+        self,
+        hierarchy: Hierarchy,
+        max_cgroups: int | None = None,
+        loading: Loading | None = None,
+    ) -> None:
+        """`loading`: one that was begun on `hierarchy` before, to save time."""
+        loading = loading or Loading(hierarchy, max_cgroups)
         self.hierarchy = hierarchy
         self.fallback_reason: str | None = None
-        self._max = max_cgroups or room_for(count_cgroups(hierarchy))
-        self._fds: dict[str, int] = {}
-        self._places = Places(hierarchy)
+        self._max = loading.max_cgroups
         self._dying: dict[int, int] = {}  # removed id -> CPU time at the last snapshot
+        self._fds: dict[str, int] = loading.descriptors()
         try:
-            self._attach()
+            self._places = Places(hierarchy)
+            self._cpus = possible_cpus()
             self._flush()  # from now on, what was running already counts
         except BaseException:
             self.close()
             raise
-
-    def _attach(self) -> None:
-        constants = {
-            "MAX_CGROUPS": self._max,
-            "MAX_GONE": MAX_GONE,
-            "ROOT_ID": self.hierarchy.cgroup_id("/") or 1,
-            "HIERARCHY_ID": 0,
-        }
-        try:
-            self._fds = _start_loader(constants)
-            self._cpus = possible_cpus()
-        except OSError as error:
-            raise SourceUnavailable(
-                f"libbpf can't be used: {error}", "install BCC: apt install python3-bpfcc"
-            ) from error
         self._usages = HashReader(self._fds["usages"], 16 * self._cpus, self._max)
         self._gone = HashReader(self._fds["gone"], 8 + PATH_LEN, MAX_GONE)
 
@@ -137,7 +101,8 @@ class BpfSource:
         for fd in self._fds.values():
             os.close(fd)
         self._fds = {}
-        self._places.close()
+        if hasattr(self, "_places"):
+            self._places.close()
 
     def _flush(self) -> tuple[int, ...]:
         """Charges every slice in flight. Returns the CPUs that are offline."""
@@ -203,48 +168,3 @@ def _program_counts(fd: int) -> dict[str, int]:
             if name in ("run_time_ns", "run_cnt", "recursion_misses"):
                 counts[name] = int(value)
     return counts
-
-
-def _start_loader(constants: dict[str, int]) -> dict[str, int]:
-    """Runs the child, and returns the descriptors it sends, by name."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
-        with theirs:  # closed here, or the wait below has no end when the child fails
-            # -I: what lies in the working directory must not be imported by root.
-            child = subprocess.Popen(
-                [sys.executable, "-I", "-m", "cgbpf.sources.bpf_loader", str(theirs.fileno()),
-                 json.dumps(constants)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        ours.settimeout(_LOAD_TIMEOUT_S)
-        try:
-            message, fds, _, _ = socket.recv_fds(ours, 1 << 20, 64)
-        except TimeoutError:
-            message, fds = b"", []
-        finally:
-            child.kill()
-            child.wait()
-    answer = json.loads(message) if message else {"error": "the loader gave no answer"}
-    if "error" in answer:
-        raise _translate(answer)
-    return dict(zip(answer["fds"], fds, strict=True))
-
-
-def _translate(answer: dict[str, object]) -> CgbpfError:
-    """What the loader's failure means, and what to do about it."""
-    error = str(answer["error"])
-    noise = answer.get("noise")
-    detail = error if not isinstance(noise, list) or not noise else f"{error} ({noise[-1]})"
-    if "No module named 'bcc'" in error or "cannot import name 'BPF'" in error:
-        return SourceUnavailable(
-            f"BCC is not installed for {sys.executable}",
-            "apt install python3-bpfcc, and use a Python that sees it "
-            "(/usr/bin/python3, or a venv with --system-site-packages)",
-        )
-    if "Operation not permitted" in detail or "Permission denied" in detail:
-        return NotPermitted(
-            f"the kernel refuses to load the probe: {detail}",
-            "run as root, or with CAP_BPF and CAP_PERFMON; see cgbpf check",
-        )
-    return SourceUnavailable(f"the probe can't be loaded: {detail}", "see cgbpf check")

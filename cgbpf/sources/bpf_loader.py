@@ -53,16 +53,27 @@ def load(constants: dict[str, int]) -> tuple[dict[str, int], Any]:
 
     constants = constants | rmdir_offsets()
     flags = [f"-D{name}={value}" for name, value in constants.items()]
-    # Every raw tracepoint of the file is attached here, all or none.
-    program = BPF(src_file=str(bpf_folder() / SOURCE), cflags=flags)
-    fds = {name: program[name].map_fd for name in MAPS}
-    fds["flush"] = program.load_func("flush", BPF.RAW_TRACEPOINT).fd
+    try:
+        program, flush = _compiled(BPF, flags)
+    except Exception:  # a kernel before 5.3 takes no loops: only now is it worth the time
+        program, flush = _compiled(BPF, [*flags, "-DUNROLL"])
+    fds = {name: program[name].map_fd for name in MAPS} | {"flush": flush}
     for name in (*CHARGING, NAMING):
         attached = program.raw_tracepoint_fds.get(name.encode())
         if attached is not None:
             fds[f"attached:{name}"] = attached
             fds[f"program:{name}"] = program.funcs[f"raw_tracepoint__{name}".encode()].fd
     return fds, program
+
+
+def _compiled(bpf: Any, flags: list[str]) -> tuple[Any, int]:
+    """The program, all its raw tracepoints attached or none, and `flush`'s descriptor."""
+    program = bpf(src_file=str(bpf_folder() / SOURCE), cflags=flags)
+    try:
+        return program, program.load_func("flush", bpf.RAW_TRACEPOINT).fd
+    except BaseException:
+        program.cleanup()
+        raise
 
 
 def _failure(error: BaseException, noise: str) -> dict[str, Any]:

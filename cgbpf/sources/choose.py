@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cgbpf.errors import CgbpfError
 from cgbpf.hierarchy import Hierarchy, mounted, perf_hierarchy
 from cgbpf.sources.base import Source
+from cgbpf.sources.loading import Loading
 
 KINDS = ("auto", "bpf", "files")
 
@@ -20,10 +21,11 @@ def open_source(kind: str = "auto", mounts: Sequence[Hierarchy] | None = None) -
     hierarchy = perf_hierarchy(mounts)
     reason = None
     if kind != "files":
-        from cgbpf.sources.bpf import BpfSource
-
         try:
-            return BpfSource(hierarchy)
+            loading = Loading(hierarchy)
+            from cgbpf.sources.bpf import BpfSource  # NumPy, while the child compiles
+
+            return BpfSource(hierarchy, loading=loading)
         except CgbpfError as error:
             if kind == "bpf":
                 raise

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 from ctypes import byref, c_size_t, c_uint32, c_uint64
 from errno import ENOENT
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cgbpf.model import U64
 from cgbpf.sources.libbpf import last_error, library
+
+if TYPE_CHECKING:
+    from cgbpf.model import U64
 
 _CHUNK = 2048
 """Entries a batch: bounds the buffer where a value has a copy for each of many CPUs."""
