@@ -43,6 +43,19 @@ class Probe:
     (sysctl kernel.bpf_stats_enabled=1)."""
 
 
+class Seen(NamedTuple):
+    """What the kernel's files say of one cgroup now. None = not measured, or gone."""
+
+    id: int | None = None
+    """None if there is no cgroup of that path."""
+    memory_bytes: int | None = None
+    """With descendants and page cache."""
+    working_set_bytes: int | None = None
+    """`memory_bytes` less inactive page cache, as Kubernetes counts it."""
+    lifetime_cpu_ns: int | None = None
+    """Since the cgroup was made, with its descendants'."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Counters of all cgroups of one hierarchy at one moment.
@@ -159,5 +172,3 @@ class Recipe:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     score: str = "cpu"
-    idle: bool = False
-    """Whether units that used no CPU are ranked too."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from cgbpf.errors import NothingFound
-from cgbpf.hierarchy import Hierarchy
 from cgbpf.measure import interval
-from cgbpf.model import Dropped, Interval, Ranking, Recipe, Row
-from cgbpf.naming.identity import Identity
+from cgbpf.model import Dropped, Interval, Ranking, Recipe, Row, Seen
 from cgbpf.perf.names import perf_name, refusal
-from cgbpf.rank import ROOT, Unit, best, filtered, units, without_overlap
+from cgbpf.rank import ROOT, Unit, best, filtered, idle_units, units, without_overlap
 from cgbpf.recipe import check_recipe
-from cgbpf.score import Score
+from cgbpf.score import FILE_COLUMNS, Score
 from cgbpf.sources.base import Source
-from cgbpf.sources.usage import Files, Memory
 
 MIB = 1 << 20
 
@@ -45,7 +42,6 @@ def ranking(
     observed: Interval,
     recipe: Recipe,
     source: Source,
-    mounts: Sequence[Hierarchy],
     for_perf: bool = False,
     without: frozenset[str] = frozenset(),
 ) -> Ranking:
@@ -55,11 +51,20 @@ def ranking(
     places go to the next.
     """
     score = check_recipe(recipe)
-    facts = _Facts(observed, source, Files(mounts, source.hierarchy))
-    everything = units(observed, recipe.level, idle=recipe.idle or score.text != "cpu")
+    facts = _Facts(observed, source)
+    everything = units(observed, recipe.level)
+    used_cpu = len(everything)
+    if score.columns & FILE_COLUMNS:
+        everything += idle_units(everything, source.all_paths(), recipe.level)
     apart, dropped = without_overlap(everything)
     chosen = filtered(apart, recipe.include, recipe.exclude)
     scores = [facts.score(unit, score) for unit in chosen]
+    if chosen and all(each is None for each in scores):
+        raise NothingFound(
+            f"--score {score.text!r} needs {', '.join(sorted(score.columns))}, "
+            "and that is not measured for any unit here",
+            "rank by cpu",
+        )
     rows: list[Row] = []
     for index in best(chosen, scores):
         if len(rows) == recipe.limit:
@@ -83,7 +88,7 @@ def ranking(
         interval=observed,
         root_ns=sum(root),
         units_ns=int(observed.cpu_ns.sum()) - sum(root),
-        units=len(everything),
+        units=used_cpu,
     )
 
 
@@ -115,61 +120,59 @@ def _unfit(row: Row) -> str | None:
 class _Facts:
     """Everything a row or a score tells of a unit."""
 
-    def __init__(self, observed: Interval, source: Source, files: Files) -> None:
+    def __init__(self, observed: Interval, source: Source) -> None:
         self._observed = observed
         self._source = source
-        self._files = files
-        self._live = source.kind != "recorded"
+        self._window_s = max(observed.window_s, 1e-9)
+        self._seen: dict[str, Seen] = {}
 
-    def memory(self, unit: Unit) -> Memory:
-        return self._files.memory(unit.path) if self._live else Memory(None, None)
+    def seen(self, unit: Unit) -> Seen:
+        if unit.path not in self._seen:
+            self._seen[unit.path] = self._source.look(unit.path)
+        return self._seen[unit.path]
 
     def switches(self, unit: Unit) -> int | None:
         counts = self._observed.switches
         return None if counts is None else int(counts[unit.members].sum())
 
+    def cpu_percent(self, unit: Unit) -> float:
+        return unit.cpu_ns / 1e7 / self._window_s
+
+    def host_percent(self, unit: Unit) -> float:
+        return 100 * unit.cpu_ns / max(self._observed.total_ns, 1)
+
     def score(self, unit: Unit, score: Score) -> float | None:
-        window = max(self._observed.window_s, 1e-9)
-        if score.text == "cpu":
-            return unit.cpu_ns / 1e7 / window
-        values: dict[str, float | None] = {
-            "cpu": unit.cpu_ns / 1e7 / window,
-            "host": self._host_percent(unit),
+        if score.text == "cpu":  # the usual one needs no evaluator
+            return self.cpu_percent(unit)
+        switches = self.switches(unit)
+        seen = self.seen(unit) if score.columns & FILE_COLUMNS else Seen()
+        values = {
+            "cpu": self.cpu_percent(unit),
+            "host": self.host_percent(unit),
             "cpu_s": unit.cpu_ns / 1e9,
-            "switches": None,
-            "memory": None,
-            "working_set": None,
-            "lifetime_cpu_s": None,
+            "switches": None if switches is None else switches / self._window_s,
+            "memory": _scaled(seen.memory_bytes, MIB),
+            "working_set": _scaled(seen.working_set_bytes, MIB),
+            "lifetime_cpu_s": _scaled(seen.lifetime_cpu_ns, 10**9),
         }
-        if "switches" in score.columns:
-            count = self.switches(unit)
-            values["switches"] = None if count is None else count / window
-        if score.columns & {"memory", "working_set"}:
-            memory = self.memory(unit)
-            values["memory"] = None if memory.used is None else memory.used / MIB
-            values["working_set"] = None if memory.working_set is None else memory.working_set / MIB
-        if "lifetime_cpu_s" in score.columns and self._live:
-            lifetime = self._files.lifetime_cpu_ns(unit.path)
-            values["lifetime_cpu_s"] = None if lifetime is None else lifetime / 1e9
         return score.of(values, unit.path)
 
     def row(self, unit: Unit, score: float | None) -> Row:
-        cgroup_id = self._id(unit)
-        memory = self.memory(unit)
+        seen = self.seen(unit)
+        own = self._own_id(unit)
         by_cpu = self._observed.cpu_ns_by_cpu
-        identity: Identity = unit.identity
         return Row(
-            id=cgroup_id,
+            id=seen.id if own is None else own,
             path=unit.path,
-            name=identity.name,
-            kind=identity.kind,
-            alive=cgroup_id is not None and self._source.alive(cgroup_id, unit.path),
+            name=unit.identity.name,
+            kind=unit.identity.kind,
+            alive=seen.id is not None and own in (None, seen.id),
             cpu_ns=unit.cpu_ns,
-            cpu_percent=unit.cpu_ns / 1e7 / max(self._observed.window_s, 1e-9),
-            host_percent=self._host_percent(unit),
+            cpu_percent=self.cpu_percent(unit),
+            host_percent=self.host_percent(unit),
             switches=self.switches(unit),
-            memory_bytes=memory.used,
-            working_set_bytes=memory.working_set,
+            memory_bytes=seen.memory_bytes,
+            working_set_bytes=seen.working_set_bytes,
             score=score,
             perf_cgroup=perf_name(unit.path),
             cpu_ns_by_cpu=None
@@ -177,11 +180,13 @@ class _Facts:
             else tuple(by_cpu[unit.members].sum(axis=0).tolist()),
         )
 
-    def _host_percent(self, unit: Unit) -> float:
-        return 100 * unit.cpu_ns / max(self._observed.total_ns, 1)
-
-    def _id(self, unit: Unit) -> int | None:
+    def _own_id(self, unit: Unit) -> int | None:
+        """The id of the unit's own cgroup, None if only its descendants ran."""
         for member in unit.members:
             if self._observed.paths[member] == unit.path:
                 return int(self._observed.ids[member])
-        return self._source.hierarchy.cgroup_id(unit.path) if self._live else None
+        return None
+
+
+def _scaled(value: int | None, unit: int) -> float | None:
+    return None if value is None else value / unit

@@ -73,16 +73,13 @@ def named(path: str, unit: str) -> Identity:
     return Identity(unit, unit.rpartition("/")[2], "cgroup")
 
 
-def units(interval: Interval, level: str, idle: bool = False) -> list[Unit]:
-    """The units of an interval, the root cgroup left out.
-
-    Units that used no CPU only where `idle` asks for them.
-    """
+def units(interval: Interval, level: str) -> list[Unit]:
+    """The units that used CPU in an interval, the root cgroup left out."""
     unit_of = grouper(level)
     found: dict[str, Unit] = {}
     used = interval.cpu_ns.tolist()
     for row, path in enumerate(interval.paths):
-        if not (used[row] or idle):
+        if not used[row]:
             continue
         identity = unit_of(path) if path != ROOT else None
         if identity is None:
@@ -92,6 +89,18 @@ def units(interval: Interval, level: str, idle: bool = False) -> list[Unit]:
             unit = found[identity.path] = Unit(identity)
         unit.cpu_ns += used[row]
         unit.members.append(row)
+    return list(found.values())
+
+
+def idle_units(busy: Iterable[Unit], paths: Iterable[str], level: str) -> list[Unit]:
+    """The units of `paths` that are not among the `busy` ones."""
+    unit_of = grouper(level)
+    known = {unit.path for unit in busy}
+    found: dict[str, Unit] = {}
+    for path in paths:
+        identity = unit_of(path) if path != ROOT else None
+        if identity is not None and identity.path not in known:
+            found.setdefault(identity.path, Unit(identity))
     return list(found.values())
 
 

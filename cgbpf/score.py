@@ -24,6 +24,9 @@ COLUMNS = {
 }
 """Columns that an expression may name."""
 
+FILE_COLUMNS = frozenset({"memory", "working_set", "lifetime_cpu_s"})
+"""Those that are read from files, one unit at a time; idle units have them, too."""
+
 NAMED = {"cumulative": "lifetime_cpu_s + memory"}
 """Scores with a name. `cumulative` is the one of gProfiler's cgroup mode."""
 

@@ -14,7 +14,6 @@ from cgbpf.cli.options import (
     verbosity,
     warn_of_losses,
 )
-from cgbpf.hierarchy import mounted
 from cgbpf.model import Recipe
 
 EPILOG = """\b
@@ -52,7 +51,7 @@ def command(
         from cgbpf.report import ranking as report
 
         observed = observe(chosen, window, meanwhile=import_tables)
-        result = ranking(observed, recipe, chosen, mounted(), for_perf=form == "perf")
+        result = ranking(observed, recipe, chosen, for_perf=form == "perf")
         if form != "json":
             require_rows(result, recipe)
         warn_of_losses(observed.probe)

@@ -23,7 +23,6 @@ from cgbpf.cli.options import (
     warn_of_losses,
 )
 from cgbpf.errors import BadRequest
-from cgbpf.hierarchy import mounted
 from cgbpf.model import Ranking, Recipe
 from cgbpf.report.text import shown
 
@@ -152,12 +151,11 @@ def _start(
     from cgbpf.perf.recording import start
     from cgbpf.pipeline import observe, ranking, require_rows
 
-    mounts = mounted()
     observed = observe(source, window, meanwhile=import_tables)
     warn_of_losses(observed.probe)
 
     def choose(without: frozenset[str]) -> Ranking:
-        result = ranking(observed, recipe, source, mounts, for_perf=True, without=without)
+        result = ranking(observed, recipe, source, for_perf=True, without=without)
         if not without:
             require_rows(result, recipe)
         return result

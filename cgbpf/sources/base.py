@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from cgbpf.hierarchy import Hierarchy
-from cgbpf.model import Snapshot
+from cgbpf.model import Seen, Snapshot
 
 
 class Source(Protocol):
@@ -33,8 +33,12 @@ class Source(Protocol):
         """
         ...
 
-    def alive(self, cgroup_id: int, path: str) -> bool:
-        """Whether the cgroup was there when it was last looked at."""
+    def all_paths(self) -> Iterable[str]:
+        """The paths of all cgroups there are, those that never ran too."""
+        ...
+
+    def look(self, path: str) -> Seen:
+        """What the kernel's files say of one cgroup."""
         ...
 
     def close(self) -> None:

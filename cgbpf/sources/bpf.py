@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cgbpf.errors import SourceUnavailable
-from cgbpf.hierarchy import Hierarchy
-from cgbpf.model import Probe, Snapshot
+from cgbpf.hierarchy import Hierarchy, mounted
+from cgbpf.model import Probe, Seen, Snapshot
 from cgbpf.naming.places import Places
 from cgbpf.sources.libbpf import possible_cpus, run_on_cpu
 from cgbpf.sources.loading import MAX_GONE, Loading
 from cgbpf.sources.maps import HashReader, read_one
+from cgbpf.sources.usage import Files
 
 if TYPE_CHECKING:
     from cgbpf.model import U64
@@ -51,6 +52,7 @@ class BpfSource:
         self.hierarchy = hierarchy
         self.fallback_reason: str | None = None
         self._max = loading.max_cgroups
+        self._files = Files(mounted(), hierarchy)
         self._dying: dict[int, int] = {}  # removed id -> CPU time at the last snapshot
         self._fds: dict[str, int] = loading.descriptors()
         try:
@@ -94,8 +96,11 @@ class BpfSource:
     def paths(self, ids: Iterable[int]) -> list[str | None]:
         return self._places.find(ids)
 
-    def alive(self, cgroup_id: int, path: str) -> bool:
-        return self.hierarchy.cgroup_id(path) == cgroup_id
+    def all_paths(self) -> Iterable[str]:
+        return (path for _, path in self.hierarchy.walk())
+
+    def look(self, path: str) -> Seen:
+        return self._files.look(path)
 
     def close(self) -> None:
         for fd in self._fds.values():

@@ -17,7 +17,8 @@ import numpy as np
 
 from cgbpf.errors import NotPermitted, SourceUnavailable
 from cgbpf.hierarchy import Hierarchy, cpu_hierarchy
-from cgbpf.model import Snapshot
+from cgbpf.model import Seen, Snapshot
+from cgbpf.sources.usage import Files
 
 _USER_HZ_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
@@ -37,6 +38,7 @@ class FilesSource:
         self.hierarchy = hierarchy
         self.fallback_reason: str | None = None
         self._counted = counted
+        self._files = Files(mounts, hierarchy)
         self._counter = "cpu.stat" if counted.version == 2 else "cpuacct.usage"
         self._paths: dict[int, str] = {}
         try:
@@ -73,8 +75,11 @@ class FilesSource:
     def paths(self, ids: Iterable[int]) -> list[str | None]:
         return [self._paths.get(each) for each in ids]
 
-    def alive(self, cgroup_id: int, path: str) -> bool:
-        return self.hierarchy.cgroup_id(path) == cgroup_id
+    def all_paths(self) -> Iterable[str]:
+        return (path for _, path in self.hierarchy.walk())
+
+    def look(self, path: str) -> Seen:
+        return self._files.look(path)
 
     def close(self) -> None:
         pass

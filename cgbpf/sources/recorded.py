@@ -1,7 +1,7 @@
 """A run saved as JSON lines, and its replay through the same code.
 
-The first line is a header, every other one a snapshot. Paths stand where an
-id first appears. Columns are written as lists: what is exact stays exact, as
+The first line is a header, every other one a snapshot, or what was seen of one
+cgroup when it was looked at. Paths stand where an id first appears. Columns are written as lists: what is exact stays exact, as
 JSON's numbers are integers of any size.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from cgbpf.errors import InputDamaged, OutputRefused
 from cgbpf.hierarchy import Hierarchy
-from cgbpf.model import JSON, SCHEMA, Probe, Snapshot
+from cgbpf.model import JSON, SCHEMA, Probe, Seen, Snapshot
 from cgbpf.sources.base import Source
 
 _FORMAT = "cgbpf-run"
@@ -72,8 +72,13 @@ class Saver:
     def paths(self, ids: Iterable[int]) -> list[str | None]:
         return self._source.paths(ids)
 
-    def alive(self, cgroup_id: int, path: str) -> bool:
-        return self._source.alive(cgroup_id, path)
+    def all_paths(self) -> Iterable[str]:
+        return self._source.all_paths()
+
+    def look(self, path: str) -> Seen:
+        seen = self._source.look(path)
+        self._write({"look": path, "seen": list(seen)})
+        return seen
 
     def close(self) -> None:
         self._file.close()
@@ -99,7 +104,7 @@ class RecordedSource:
                 f"can't read {path}: {error.strerror}", "name a file made by --save"
             ) from error
         self._paths: dict[int, str | None] = {}
-        self._last: set[int] = set()
+        self._seen: dict[str, Seen] = {}
         try:
             header = self._read()
             if header.get("format") != _FORMAT or header.get("schema") != SCHEMA:
@@ -120,6 +125,8 @@ class RecordedSource:
 
     def snapshot(self) -> Snapshot:
         line = self._read()
+        while "look" in line:
+            line = self._read()
         try:
             paths = {int(each): path for each, path in line["paths"].items()}
             columns = {name: _column(line[name]) for name in _COLUMNS}
@@ -134,14 +141,16 @@ class RecordedSource:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise self._damaged("a line is not a snapshot") from error
         self._paths.update(paths)
-        self._last = set(snapshot.ids.tolist())
         return snapshot
 
     def paths(self, ids: Iterable[int]) -> list[str | None]:
         return [self._paths.get(each) for each in ids]
 
-    def alive(self, cgroup_id: int, path: str) -> bool:
-        return cgroup_id in self._last
+    def all_paths(self) -> Iterable[str]:
+        return list(self._seen)
+
+    def look(self, path: str) -> Seen:
+        return self._seen.get(path, Seen())
 
     def close(self) -> None:
         self._lines.close()
@@ -156,7 +165,19 @@ class RecordedSource:
             raise self._damaged("a line is not JSON") from error
         if not isinstance(value, dict):
             raise self._damaged("a line is not an object")
+        if "look" in value:
+            self._note(value)
         return value
+
+    def _note(self, line: JSON) -> None:
+        """Keeps what was seen of a single cgroup, for `look`."""
+        try:
+            seen = Seen(*line["seen"])
+        except (KeyError, TypeError) as error:
+            raise self._damaged("a line is not what was seen of a cgroup") from error
+        if not all(each is None or isinstance(each, int) for each in seen):
+            raise self._damaged("a line is not what was seen of a cgroup")
+        self._seen[str(line["look"])] = seen
 
     def _damaged(self, what: str) -> InputDamaged:
         return InputDamaged(f"{self._name} can't be replayed: {what}", "save the run again")

@@ -7,44 +7,39 @@ than a whole snapshot of the BPF maps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cgbpf.hierarchy import Hierarchy, cpu_hierarchy, memory_hierarchy
-
-
-class Memory(NamedTuple):
-    """Bytes; None = not measured."""
-
-    used: int | None
-    """memory.current or memory.usage_in_bytes: with descendants and page cache."""
-    working_set: int | None
-    """`used` less inactive page cache, as Kubernetes counts it."""
-
-
-NOT_MEASURED = Memory(None, None)
+from cgbpf.model import Seen
 
 
 class Files:
-    """Reads files of the cgroups of `ranked`, by their paths."""
+    """Looks at the cgroups of `ranked` by their paths, in whichever hierarchy
+    accounts for what is asked.
+    """
 
     def __init__(self, mounts: Sequence[Hierarchy], ranked: Hierarchy) -> None:
+        self._ranked = ranked
         self._memory = memory_hierarchy(mounts)
         self._cpu = cpu_hierarchy(mounts, ranked)
 
-    def memory(self, path: str) -> Memory:
-        if self._memory is None or not path.startswith("/"):
-            return NOT_MEASURED
+    def look(self, path: str) -> Seen:
+        if not path.startswith("/"):
+            return Seen()
+        used, working_set = self._memory_of(path)
+        return Seen(self._ranked.cgroup_id(path), used, working_set, self._lifetime_cpu_ns(path))
+
+    def _memory_of(self, path: str) -> tuple[int | None, int | None]:
+        if self._memory is None:
+            return None, None
         unified = self._memory.version == 2
         folder = self._memory.directory(path)
         used = _number(f"{folder}/{'memory.current' if unified else 'memory.usage_in_bytes'}")
         key = "inactive_file" if unified else "total_inactive_file"
-        inactive = _field(f"{folder}/memory.stat", key)
-        working = None if used is None or inactive is None else max(0, used - inactive)
-        return Memory(used, working)
+        inactive = None if used is None else _field(f"{folder}/memory.stat", key)
+        return used, None if used is None or inactive is None else max(0, used - inactive)
 
-    def lifetime_cpu_ns(self, path: str) -> int | None:
-        """CPU time since the cgroup was made, with its descendants'."""
-        if self._cpu is None or not path.startswith("/"):
+    def _lifetime_cpu_ns(self, path: str) -> int | None:
+        if self._cpu is None:
             return None
         folder = self._cpu.directory(path)
         if self._cpu.version == 1:
