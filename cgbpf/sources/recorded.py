@@ -1,8 +1,9 @@
 """A run saved as JSON lines, and its replay through the same code.
 
-The first line is a header, every other one a snapshot, or what was seen of one
-cgroup when it was looked at. Paths stand where an id first appears. Columns are written as lists: what is exact stays exact, as
-JSON's numbers are integers of any size.
+The first line is a header, every other one a snapshot, or what was seen of
+one cgroup when it was looked at. Paths stand where an id first appears.
+Columns are written as lists: what is exact stays exact, as JSON's numbers are
+integers of any size.
 """
 
 from __future__ import annotations
