@@ -71,7 +71,7 @@ class Hierarchy:
 def parse_mountinfo(text: str) -> list[Hierarchy]:
     """The cgroup mounts in the text of a mountinfo file, in its order."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         left, separator, right = line.partition(" - ")
         fields, kind = left.split(" "), right.split(" ")
         if not separator or len(fields) < 6 or len(kind) < 3:
@@ -96,7 +96,7 @@ def _unescape(text: str) -> str:
 
 def mounted() -> list[Hierarchy]:
     """The cgroup mounts that this process sees."""
-    with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
+    with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         return parse_mountinfo(file.read())
 
 

@@ -9,7 +9,7 @@ from cgbpf.errors import NothingFound
 from cgbpf.measure import interval
 from cgbpf.model import Dropped, Interval, Ranking, Recipe, Row, Seen
 from cgbpf.perf.names import perf_name, refusal
-from cgbpf.rank import ROOT, Unit, best, filtered, idle_units, units, without_overlap
+from cgbpf.rank import ROOT, Unit, best, idle_units, select, units
 from cgbpf.recipe import check_recipe
 from cgbpf.score import FILE_COLUMNS, Score
 from cgbpf.sources.base import Source
@@ -56,8 +56,7 @@ def ranking(
     used_cpu = len(everything)
     if score.columns & FILE_COLUMNS:
         everything += idle_units(everything, source.all_paths(), recipe.level)
-    apart, dropped = without_overlap(everything)
-    chosen = filtered(apart, recipe.include, recipe.exclude)
+    chosen, dropped = select(everything, recipe.include, recipe.exclude)
     scores = [facts.score(unit, score) for unit in chosen]
     if chosen and all(each is None for each in scores):
         raise NothingFound(

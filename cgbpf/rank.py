@@ -46,9 +46,9 @@ def grouper(level: str) -> Callable[[str], Identity | None]:
     if level == "container":
         return identify
     if level == "leaf":
-        return lambda path: named(path, path)
+        return named
     if level == "top":
-        return lambda path: named(path, path[: path.find("/", 1)] if path.count("/") > 1 else path)
+        return lambda path: named("/".join(path.split("/")[:2]))
     if not level.startswith("/") or level == ROOT:
         raise BadRequest(
             f"unknown --level {level!r}",
@@ -60,13 +60,13 @@ def grouper(level: str) -> Callable[[str], Identity | None]:
         parts = path.split("/")[1 : len(wanted) + 1]
         if len(parts) < len(wanted) or not all(map(fnmatchcase, parts, wanted)):
             return None
-        return named(path, "/" + "/".join(parts))
+        return named("/" + "/".join(parts))
 
     return matching
 
 
-def named(path: str, unit: str) -> Identity:
-    """The identity of the cgroup `unit` itself, an ancestor of `path` or the same."""
+def named(unit: str) -> Identity:
+    """The identity of the cgroup `unit` itself."""
     identity = identify(unit)
     if identity.path == unit:
         return identity
@@ -104,38 +104,63 @@ def idle_units(busy: Iterable[Unit], paths: Iterable[str], level: str) -> list[U
     return list(found.values())
 
 
-def without_overlap(candidates: Sequence[Unit]) -> tuple[list[Unit], list[Dropped]]:
-    """Units of which none is an ancestor of another.
+def select(
+    candidates: Iterable[Unit], include: Sequence[str], exclude: Sequence[str]
+) -> tuple[list[Unit], list[Dropped]]:
+    """The units that the globs leave, of which none contains another.
 
-    Where one is, the hotter side wins: the ancestor takes its descendants'
-    time if its own is at least that of each of them, else it is left out.
+    Kept is what some `include` matches (all, if there is none) and no
+    `exclude`. A unit stands for all that `perf record -G` records with it:
+
+    - one that contains an excluded unit is left out, since perf would record that;
+    - where one contains others that are wanted too, the hotter side wins: it
+      takes their time if its own is at least that of each, else it is left out;
+    - what it contains and nobody asked for is its own.
     """
     kept: list[Unit] = []
     dropped: list[Dropped] = []
     ordered = sorted(candidates, key=lambda unit: unit.path + "/")
     index = 0
     while index < len(ordered):
-        unit = ordered[index]
-        prefix = unit.path + "/"
-        end = index + 1
-        while end < len(ordered) and ordered[end].path.startswith(prefix):
+        unit, start = ordered[index], index + 1
+        end = start
+        while end < len(ordered) and ordered[end].path.startswith(unit.path + "/"):
             end += 1
-        nested = ordered[index + 1 : end]
-        hottest = max(nested, key=lambda each: each.cpu_ns, default=None)
-        if hottest is None:
-            kept.append(unit)
-        elif unit.cpu_ns and unit.cpu_ns >= hottest.cpu_ns:
+        index = start
+        if _excluded(unit, exclude) or not _included(unit, include):
+            continue
+        nested = ordered[start:end]
+        obstacle = _obstacle(unit, nested, include, exclude)
+        if obstacle is None:
             for each in nested:
                 unit.absorb(each)
             kept.append(unit)
             index = end
-            continue
         elif unit.cpu_ns:
-            dropped.append(
-                Dropped(unit.path, f"contains {hottest.path}, which used more CPU by itself")
-            )
-        index += 1
+            dropped.append(Dropped(unit.path, obstacle))
     return kept, dropped
+
+
+def _obstacle(
+    unit: Unit, nested: Sequence[Unit], include: Sequence[str], exclude: Sequence[str]
+) -> str | None:
+    """Why `unit` can't stand for all that it contains, None if it can."""
+    for each in nested:
+        if each.cpu_ns and _excluded(each, exclude):
+            return f"contains {each.path}, which is excluded"
+    wanted = [each for each in nested if _included(each, include)]
+    hottest = max(wanted, key=lambda each: each.cpu_ns, default=None)
+    if hottest is None or (unit.cpu_ns and unit.cpu_ns >= hottest.cpu_ns):
+        return None
+    return f"contains {hottest.path}, which used more CPU by itself"
+
+
+def _included(unit: Unit, globs: Sequence[str]) -> bool:
+    return not globs or any(matches(unit.identity, each) for each in globs)
+
+
+def _excluded(unit: Unit, globs: Sequence[str]) -> bool:
+    return any(matches(unit.identity, each) for each in globs)
 
 
 def matches(identity: Identity, pattern: str) -> bool:
@@ -144,18 +169,6 @@ def matches(identity: Identity, pattern: str) -> bool:
     if colon and name in Identity._fields:
         return fnmatchcase(getattr(identity, name), glob)
     return fnmatchcase(identity.path, pattern) or fnmatchcase(identity.name, pattern)
-
-
-def filtered(
-    candidates: Iterable[Unit], include: Sequence[str], exclude: Sequence[str]
-) -> list[Unit]:
-    """Those that some `include` matches (all, if there is none) and no `exclude`."""
-    return [
-        unit
-        for unit in candidates
-        if (not include or any(matches(unit.identity, each) for each in include))
-        and not any(matches(unit.identity, each) for each in exclude)
-    ]
 
 
 def best(candidates: Sequence[Unit], scores: Sequence[float | None]) -> list[int]:

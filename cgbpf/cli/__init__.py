@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -20,6 +21,8 @@ COMMANDS = {
 }
 
 INTERRUPTED = 130
+COMPLETION = "_CGBPF_COMPLETE"
+"""Set by the shell that asks click for completions."""
 
 
 class _Lazy(click.Group):
@@ -53,30 +56,49 @@ def cgbpf() -> None:
 
 def main() -> None:
     """The console script: runs a command, prints any error as one line."""
+    if COMPLETION in os.environ:
+        cgbpf.main(prog_name="cgbpf")
+    for stream in (sys.stdout, sys.stderr):  # what a locale can't show is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        code = cgbpf.main(standalone_mode=False)
+        # Not click's own main(), which exits with 1 when a pipe is closed.
+        with cgbpf.make_context("cgbpf", sys.argv[1:]) as context:
+            code = cgbpf.invoke(context)
         sys.stdout.flush()
-    except CgbpfError as error:
-        code = complain(str(error), error.exit_code)
-    except click.exceptions.Exit as ended:
-        code = ended.exit_code
-    except click.ClickException as error:
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        where = f"see {context.command_path} --help" if context else ""
-        message = error.format_message().rstrip(".")
-        code = complain(f"{message}; {where}" if where else message, error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        code = complain("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader has seen enough: no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except OSError as error:
-        code = complain(str(error), 1)
-    except Exception as error:
-        if logging.getLogger().isEnabledFor(logging.DEBUG):
-            raise
-        code = complain(f"a fault of cgbpf: {error!r}; run again with -v and report it", 1)
+    except (click.exceptions.Exit, click.ClickException, click.Abort) as ended:
+        code = _answer_click(ended)
+    except (Exception, KeyboardInterrupt) as error:
+        code = _answer(error)
     sys.exit(code or 0)
+
+
+def _answer_click(ended: click.exceptions.Exit | click.ClickException | click.Abort) -> int:
+    if isinstance(ended, click.exceptions.Exit):
+        return ended.exit_code
+    if isinstance(ended, click.exceptions.NoArgsIsHelpError):
+        ended.show()
+        return ended.exit_code
+    if isinstance(ended, click.Abort):
+        return complain("interrupted", INTERRUPTED)
+    usage = ended.ctx if isinstance(ended, click.UsageError) else None
+    where = f"; see {usage.command_path} --help" if usage else ""
+    return complain(ended.format_message().rstrip(".") + where, ended.exit_code)
+
+
+def _answer(error: BaseException) -> int:
+    if isinstance(error, CgbpfError):
+        return complain(str(error), error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return complain("interrupted", INTERRUPTED)
+    if isinstance(error, BrokenPipeError):  # the reader has seen enough: no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
+        raise error
+    if isinstance(error, OSError):
+        return complain(str(error), 1)
+    return complain(f"a fault of cgbpf: {error!r}; run again with -v and report it", 1)
 
 
 def complain(message: str, code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -64,7 +65,9 @@ def command(
             from cgbpf.perf.events import default_event
 
             names = [row.perf_cgroup or "" for row in result.rows]
-            click.echo(report.as_perf_arguments(cgroup_arguments([default_event()], names)))
+            arguments = cgroup_arguments([default_event()], names)
+            # As bytes: what a name is made of must reach perf unchanged.
+            click.echo(os.fsencode(report.as_perf_arguments(arguments)))
         else:
             from cgbpf.report.table import console, host_line, ranking_table
 

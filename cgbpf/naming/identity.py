@@ -55,6 +55,8 @@ def identify(path: str) -> Identity:
     That is the outermost container (one inside another is its own business),
     else the innermost systemd service or scope, else the cgroup itself.
     """
+    if not path.startswith("/"):  # its path was never seen
+        return Identity(path, path, "cgroup")
     parts = path.split("/")[1:]
     for index, part in enumerate(parts):
         found = _container(parts, index, part)

@@ -24,7 +24,7 @@ def event_name(index: int, cgroup: str, event: str) -> str:
     characters that perf's parser takes (tools/perf/util/parse-events.l).
     """
     label = re.sub(r"[^A-Za-z0-9_.-]+", "_", cgroup.rpartition("/")[2])
-    label = re.sub(r"^(docker|cri-containerd|crio|libpod)-(?=[0-9a-f]{64})", "", label)
+    label = re.sub(r"^(?:[a-z-]*-)?([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?$", r"\1", label)
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", event).strip("_")
     return f"cg{index}:{label[:_LABEL_LENGTH]}:{plain}"
 

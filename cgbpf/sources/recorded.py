@@ -60,12 +60,13 @@ class Saver:
     def snapshot(self) -> Snapshot:
         snapshot = self._source.snapshot()
         new = [each for each in snapshot.ids.tolist() if each not in self._known]
-        self._known.update(new)
+        paths = dict(zip(new, self._source.paths(new), strict=True))
+        self._known.update(each for each, path in paths.items() if path is not None)
         line: JSON = {name: getattr(snapshot, name) for name in _SCALARS}
         for name in _COLUMNS:
             column = getattr(snapshot, name)
             line[name] = None if column is None else column.tolist()
-        line["paths"] = dict(zip(map(str, new), self._source.paths(new), strict=True))
+        line["paths"] = {str(each): path for each, path in paths.items()}
         line["probe"] = None if snapshot.probe is None else vars(snapshot.probe)
         self._write(line)
         return snapshot
@@ -105,6 +106,7 @@ class RecordedSource:
                 f"can't read {path}: {error.strerror}", "name a file made by --save"
             ) from error
         self._paths: dict[int, str | None] = {}
+        self._count = 0
         self._seen: dict[str, Seen] = {}
         try:
             header = self._read()
@@ -125,23 +127,16 @@ class RecordedSource:
             raise
 
     def snapshot(self) -> Snapshot:
-        line = self._read()
-        while "look" in line:
-            line = self._read()
+        line = self._next()
         try:
+            snapshot = _snapshot(line)
             paths = {int(each): path for each, path in line["paths"].items()}
-            columns = {name: _column(line[name]) for name in _COLUMNS}
-            probe = line["probe"]
-            if probe is not None:
-                probe["offline_cpus"] = tuple(probe["offline_cpus"])
-            snapshot = Snapshot(
-                **columns,
-                **{name: line[name] for name in _SCALARS},
-                probe=None if probe is None else Probe(**probe),
-            )
+            if not all(path is None or isinstance(path, str) for path in paths.values()):
+                raise ValueError("a path is no text")
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise self._damaged("a line is not a snapshot") from error
         self._paths.update(paths)
+        self._count += 1
         return snapshot
 
     def paths(self, ids: Iterable[int]) -> list[str | None]:
@@ -156,13 +151,25 @@ class RecordedSource:
     def close(self) -> None:
         self._lines.close()
 
+    def _next(self) -> JSON:
+        """The next snapshot's line; what was seen in between is noted."""
+        try:
+            line = self._read()
+            while "look" in line:
+                line = self._read()
+        except EOFError:
+            if self._count < 2:
+                raise self._damaged("it has fewer than two snapshots") from None
+            raise
+        return line
+
     def _read(self) -> JSON:
         try:
             line = self._lines.readline()
             if not line:
                 raise EOFError
             value = json.loads(line)
-        except ValueError as error:  # also bytes that are not UTF-8
+        except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8
             raise self._damaged("a line is not JSON") from error
         if not isinstance(value, dict):
             raise self._damaged("a line is not an object")
@@ -184,5 +191,32 @@ class RecordedSource:
         return InputDamaged(f"{self._name} can't be replayed: {what}", "save the run again")
 
 
-def _column(values: Any) -> Any:
-    return None if values is None else np.array(values, dtype=np.uint64)
+def _snapshot(line: JSON) -> Snapshot:
+    """A snapshot of a line's values. Raises for anything that can't be one."""
+    ids = _column(line["ids"], 1)
+    if np.any(ids[1:] <= ids[:-1]):
+        raise ValueError("ids are not sorted")
+    by_cpu = line["cpu_ns_by_cpu"]
+    columns = {
+        "cpu_ns": _column(line["cpu_ns"], 1),
+        "switches": None if line["switches"] is None else _column(line["switches"], 1),
+        "cpu_ns_by_cpu": None if by_cpu is None or not by_cpu else _column(by_cpu, 2),
+    }
+    if any(each is not None and len(each) != len(ids) for each in columns.values()):
+        raise ValueError("columns differ in length")
+    scalars = {name: line[name] for name in _SCALARS}
+    if not all(isinstance(each, int) for name, each in scalars.items() if name != "time"):
+        raise TypeError("a number is missing")
+    probe = line["probe"]
+    if probe is not None:
+        probe = Probe(**probe | {"offline_cpus": tuple(probe["offline_cpus"])})
+    return Snapshot(ids=ids, **columns, **scalars, probe=probe)
+
+
+def _column(values: Any, dimensions: int) -> Any:
+    column = np.array(values)
+    if column.size == 0:
+        return np.zeros((0,) * dimensions, dtype=np.uint64)
+    if column.ndim != dimensions or column.dtype.kind not in "iu" or column.min() < 0:
+        raise ValueError("not a column of counters")
+    return column.astype(np.uint64)
