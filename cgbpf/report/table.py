@@ -18,10 +18,17 @@ _PIPE_WIDTH = 200
 """Columns where there is no terminal to ask: nothing is cut short."""
 
 
+class Screen(Console):
+    """Raises BrokenPipeError like any other writer, where rich would exit."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """stdout, without colours or cutting where it is no terminal."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return Screen(width=width, highlight=False, markup=False, emoji=False)
 
 
 def number(value: float | None, digits: int = 1) -> str:

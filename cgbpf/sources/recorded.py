@@ -214,9 +214,9 @@ def _snapshot(line: JSON) -> Snapshot:
 
 
 def _column(values: Any, dimensions: int) -> Any:
-    column = np.array(values)
+    column = np.array(values, dtype=object)
     if column.size == 0:
         return np.zeros((0,) * dimensions, dtype=np.uint64)
-    if column.ndim != dimensions or column.dtype.kind not in "iu" or column.min() < 0:
+    if column.ndim != dimensions or not all(type(each) is int for each in column.flat):
         raise ValueError("not a column of counters")
-    return column.astype(np.uint64)
+    return column.astype(np.uint64)  # raises OverflowError for what is negative or too large

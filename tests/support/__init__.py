@@ -1,0 +1,1 @@
+"""What several tests need: cgroups and loads of their own, requirements, builders."""
