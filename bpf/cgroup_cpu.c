@@ -16,6 +16,7 @@
  * Includes no kernel header and no kernel structure; the few offsets that
  * `cgroup_rmdir` needs come from the kernel's BTF. Constants are given by the
  * loader as -D:
+ *   POSSIBLE_CPUS  the width of per-CPU maps
  *   MAX_CGROUPS    entries of `usages`
  *   MAX_GONE       entries of `gone`
  *   ROOT_ID        id of the root cgroup, the only one idle tasks live in
@@ -47,6 +48,7 @@ struct slot {
 struct totals {
     u64 at_ns;         /* CLOCK_MONOTONIC up to which all is charged */
     u64 idle_ns;       /* charged to the idle task: nobody's */
+    u64 away_ns;       /* this CPU was offline */
     u64 lost_ns;       /* charged to cgroups that the full hash refused */
     u64 lost_switches;
     u64 lost_updates;
@@ -73,6 +75,10 @@ struct gone {
 /* Written by every program, each on its own CPU only; read by user space.
  * Per-CPU, so that no step on the hot path needs an atomic or a lock. */
 BPF_PERCPU_ARRAY(cpus, struct cpu_state, 1);
+
+/* By CPU: 1 while it is offline, written by the CPU that takes it down or brings
+ * it up, cleared by itself. Not per-CPU, since another CPU writes it. */
+BPF_ARRAY(offline, u64, POSSIBLE_CPUS);
 
 /* Cgroup id -> usage, written when a slot is emptied. A plain hash: an LRU one
  * evicts long before it is full. Preallocated: allocating inside sched_switch
@@ -109,6 +115,20 @@ INLINE void write_back(struct cpu_state *cpu, struct slot *slot)
     slot->switches = 0;
 }
 
+/* The idle task's slice: nobody's, or, of a CPU that just came back, no time. */
+INLINE void charge_idle(struct cpu_state *cpu, u64 slice)
+{
+    u32 number = bpf_get_smp_processor_id();
+    u64 *was_offline = offline.lookup(&number);
+
+    if (was_offline && *was_offline) {
+        *was_offline = 0;
+        cpu->now.away_ns += slice;
+    } else {
+        cpu->now.idle_ns += slice;
+    }
+}
+
 /* Charges the time since this CPU was last charged to the current task. */
 INLINE void charge(struct cpu_state *cpu, u64 switches)
 {
@@ -126,7 +146,7 @@ INLINE void charge(struct cpu_state *cpu, u64 switches)
     id = bpf_get_current_cgroup_id();
     /* Process id 0 is the idle task of this CPU. */
     if (id == ROOT_ID && !(u32)bpf_get_current_pid_tgid()) {
-        cpu->now.idle_ns += slice;
+        charge_idle(cpu, slice);
         return;
     }
     slot = &cpu->slots[id & (SLOTS - 1)];
@@ -161,6 +181,20 @@ RAW_TRACEPOINT_PROBE(hrtimer_expire_entry)
      * that asks: then this is the interrupt, and the slice is being charged. */
     if (cpu && !cpu->flushing)
         charge(cpu, 0);
+    return 0;
+}
+
+/* TP_PROTO(unsigned int cpu, int target, int idx, int (*fun)(unsigned int)): the
+ * steps that take a CPU down or bring it up. Those that another CPU takes are
+ * taken while it is offline, but for the first of going down, which costs it at
+ * most the few idle microseconds until the next. */
+RAW_TRACEPOINT_PROBE(cpuhp_enter)
+{
+    u32 number = ctx->args[0];
+    u64 *is_offline = offline.lookup(&number);
+
+    if (is_offline && number != bpf_get_smp_processor_id())
+        *is_offline = 1;
     return 0;
 }
 

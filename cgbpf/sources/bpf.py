@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 SLOTS = 32
 PATH_LEN = 1024
 # struct cpu_state, in 64-bit words.
-_NOW, _FLUSHING, _FLUSHED, _FIRST, _CACHE = 0, 5, 6, 11, 12
+_NOW, _FLUSHING, _FLUSHED, _FIRST, _CACHE = 0, 6, 7, 13, 14
 _WORDS = _CACHE + 3 * SLOTS
-_AT, _IDLE, _LOST_NS, _LOST_UPDATES = 0, 1, 2, 4  # in struct totals
+_AT, _IDLE, _AWAY, _LOST_NS, _LOST_UPDATES = 0, 1, 2, 3, 5  # in struct totals
 
 
 class BpfSource:
@@ -54,10 +54,11 @@ class BpfSource:
         self._max = loading.max_cgroups
         self._files = Files(mounted(), hierarchy)
         self._dying: dict[int, int] = {}  # removed id -> CPU time at the last snapshot
+        self._buried: list[int] = []  # whose entries were deleted at the last snapshot
         self._fds: dict[str, int] = loading.descriptors()
         try:
             self._places = Places(hierarchy)
-            self._cpus = possible_cpus()
+            self._cpus = _possible_cpus()
             self._flush()  # from now on, what was running already counts
         except BaseException:
             self.close()
@@ -69,32 +70,49 @@ class BpfSource:
         offline = self._flush()
         at_ns, wall = time.monotonic_ns(), time.time()
         states = read_one(self._fds["cpus"], _WORDS, self._cpus)
-        keys, values = self._usages.read()
-        order = np.argsort(keys)
-        ids = keys[order]
-        by_cpu = values.view(np.uint64).reshape(len(keys), self._cpus, 2)[order]
-        cpu_ns_by_cpu, switches = by_cpu[:, :, 0], by_cpu[:, :, 1].sum(axis=1, dtype=np.uint64)
+        ids, usage = self._usage(states, offline)
         totals = states[:, _FLUSHED:_FIRST].copy()
         totals[list(offline)] = states[list(offline), _NOW:_FLUSHING]
         watched = states[:, _FIRST] > 0
+        spans = totals[:, _AT] - states[:, _FIRST] - totals[:, _AWAY]
         snapshot = Snapshot(
             at_ns=at_ns,
             time=wall,
             ids=ids,
-            cpu_ns=cpu_ns_by_cpu.sum(axis=1, dtype=np.uint64),
-            switches=switches,
+            cpu_ns=usage[:, :, 0].sum(axis=1, dtype=np.uint64),
+            switches=usage[:, :, 1].sum(axis=1, dtype=np.uint64),
             inclusive=False,
             cpus=self._cpus - len(offline),
-            covered_ns=int((totals[:, _AT] - states[:, _FIRST])[watched].sum()),
+            covered_ns=int(spans[watched].sum()),
             idle_ns=int(totals[:, _IDLE].sum()),
-            cpu_ns_by_cpu=cpu_ns_by_cpu,
-            probe=self._probe(totals, len(keys), offline),
+            cpu_ns_by_cpu=usage[:, :, 0],
+            probe=self._probe(totals, len(ids), offline),
         )
         self._bury(snapshot)
         return snapshot
 
+    def _usage(self, states: U64, offline: tuple[int, ...]) -> tuple[U64, U64]:
+        """Sorted ids, and (cgroups, CPUs, [ns, switches])."""
+        keys, values = self._usages.read()
+        usage = values.view(np.uint64).reshape(len(keys), self._cpus, 2)
+        for cpu in offline:  # nobody could empty its cache into the hash
+            for cgroup_id, *cached in states[cpu, _CACHE:].reshape(SLOTS, 3).tolist():
+                if not any(cached):
+                    continue
+                if cgroup_id not in keys:
+                    keys = np.append(keys, np.uint64(cgroup_id))
+                    usage = np.append(usage, np.zeros((1, self._cpus, 2), np.uint64), axis=0)
+                usage[keys == cgroup_id, cpu] += np.array(cached, dtype=np.uint64)
+        order = np.argsort(keys)
+        return keys[order], usage[order]
+
     def paths(self, ids: Iterable[int]) -> list[str | None]:
-        return self._places.find(ids)
+        ids = list(ids)
+        found = self._places.find(ids)
+        if None in found:  # removed since the last snapshot
+            self._note_removals()
+            found = self._places.find(ids)
+        return found
 
     def all_paths(self) -> Iterable[str]:
         return (path for _, path in self.hierarchy.walk())
@@ -155,13 +173,27 @@ class BpfSource:
                 usage[cgroup_id] = int(snapshot.cpu_ns[index])
         done = [each for each, before in self._dying.items() if usage[each] == before]
         self._usages.delete(np.array(done, dtype=np.uint64))
-        self._places.forget(done)
+        self._places.forget(self._buried)  # this snapshot was the last to have them
+        self._buried = done
         self._dying = {each: now for each, now in usage.items() if each not in set(done)}
+        self._note_removals()
+
+    def _note_removals(self) -> None:
         keys, records = self._gone.drain()
         for cgroup_id, record in zip(keys.tolist(), records, strict=True):
             path = bytes(record[8:]).split(b"\0", 1)[0]
-            self._places.remember(cgroup_id, os.fsdecode(path))
+            if len(path) < PATH_LEN - 1:  # else the kernel has cut it
+                self._places.remember(cgroup_id, os.fsdecode(path))
             self._dying[cgroup_id] = -1
+
+
+def _possible_cpus() -> int:
+    try:
+        return possible_cpus()
+    except OSError as error:
+        raise SourceUnavailable(
+            f"libbpf can't be used: {error}", "install BCC: apt install python3-bpfcc"
+        ) from error
 
 
 def _program_counts(fd: int) -> dict[str, int]:

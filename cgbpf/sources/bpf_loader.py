@@ -19,7 +19,7 @@ from typing import Any
 
 SOURCE = "cgroup_cpu.c"
 MAPS = ("cpus", "usages", "gone", "gone_lost")
-CHARGING = ("sched_switch", "hrtimer_expire_entry")
+CHARGING = ("sched_switch", "hrtimer_expire_entry", "cpuhp_enter")
 NAMING = "cgroup_rmdir"
 
 
@@ -51,7 +51,9 @@ def load(constants: dict[str, int]) -> tuple[dict[str, int], Any]:
     os.environ["BCC_KERNEL_SOURCE"] = str(bpf_folder())
     from bcc import BPF  # type: ignore[import-untyped,unused-ignore]
 
-    constants = constants | rmdir_offsets()
+    from cgbpf.sources.libbpf import possible_cpus
+
+    constants = constants | {"POSSIBLE_CPUS": possible_cpus()} | rmdir_offsets()
     flags = [f"-D{name}={value}" for name, value in constants.items()]
     try:
         program, flush = _compiled(BPF, flags)
