@@ -106,15 +106,15 @@ def with_controller(mounts: Sequence[Hierarchy], controller: str) -> Hierarchy |
 
 
 def unified(mounts: Sequence[Hierarchy]) -> Hierarchy | None:
-    """The cgroup2 hierarchy."""
-    return next((each for each in mounts if each.version == 2), None)
+    """The cgroup2 hierarchy; of several mounts the last, as perf takes it."""
+    return next((each for each in reversed(mounts) if each.version == 2), None)
 
 
 def perf_hierarchy(mounts: Sequence[Hierarchy]) -> Hierarchy:
     """The hierarchy in which `perf record -G` looks names up.
 
-    That is the first v1 one with perf_event, else cgroup2 (perf's
-    tools/lib/api/fs/cgroup.c, cgroupfs_find_mountpoint). What is ranked is
+    That is the first v1 mount with perf_event, else the last cgroup2 one
+    (perf's tools/lib/api/fs/cgroup.c, cgroupfs_find_mountpoint). What is ranked is
     this one, so that a name that was scored is a name that perf can open.
     """
     chosen = with_controller(mounts, "perf_event") or unified(mounts)

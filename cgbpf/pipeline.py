@@ -95,14 +95,14 @@ def require_rows(result: Ranking, recipe: Recipe) -> None:
     """Raises NothingFound where a ranking is empty, with what to do about it."""
     if result.rows:
         return
+    if result.dropped:
+        first = result.dropped[0]
+        raise NothingFound(f"no cgroup can be recorded: {first.path!r}: {first.reason}")
     if result.units and (recipe.include or recipe.exclude):
         raise NothingFound(
             f"none of the {result.units} units that used CPU match the filters",
             "loosen --include and --exclude",
         )
-    if result.dropped:
-        first = result.dropped[0]
-        raise NothingFound(f"no cgroup can be recorded: {first.path!r}: {first.reason}")
     raise NothingFound(
         "no cgroup used any CPU in the window",
         "check that containers are running, and try a longer --window; "

@@ -88,11 +88,12 @@ def command(
 
     check_recipe(recipe)
     _check_command(command_line, duration)
+    chosen_events = _events(events)
     folder = output or Path(time.strftime("cgbpf-%Y%m%d-%H%M%S"))
     make_folder(folder)
     plan = Plan(
         folder=folder,
-        events=_events(events),
+        events=chosen_events,
         frequency=frequency,
         duration_s=duration or DEFAULT_DURATION_S,
         command=command_line,
@@ -142,7 +143,12 @@ def _record(plan: Plan, recipe: Recipe, window: float, source: str, save: Path |
     _show(recording, kind, plan.folder)
     if recording.problem:
         raise recording.problem
-    return interrupted() if recording.interrupted else recording.command_exit or 0
+    return interrupted() if recording.interrupted else _as_shell(recording.command_exit or 0)
+
+
+def _as_shell(code: int) -> int:
+    """An exit code as a shell tells it: 128 + the signal that ended the command."""
+    return code if code >= 0 else 128 - code
 
 
 def _start(
@@ -155,12 +161,11 @@ def _start(
     warn_of_losses(observed.probe)
 
     def choose(without: frozenset[str]) -> Ranking:
-        result = ranking(observed, recipe, source, for_perf=True, without=without)
-        if not without:
-            require_rows(result, recipe)
-        return result
+        return ranking(observed, recipe, source, for_perf=True, without=without)
 
-    return start(plan, choose)
+    first = choose(frozenset())
+    require_rows(first, recipe)
+    return start(plan, first, choose)
 
 
 def _catch_signals() -> Callable[[], int]:

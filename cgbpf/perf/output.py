@@ -20,7 +20,7 @@ def make_folder(path: Path) -> None:
     An empty directory may be there; one with anything in it is refused.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
         if any(path.iterdir()):
             raise OutputRefused(f"{path} is not empty", "name another --output")
         path.chmod(0o700)

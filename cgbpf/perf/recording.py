@@ -72,14 +72,13 @@ Choose = Callable[[frozenset[str]], Ranking]
 """Ranks anew what can be recorded now, without the paths given."""
 
 
-def start(plan: Plan, choose: Choose) -> tuple[PerfRecord, Recording]:
+def start(plan: Plan, chosen: Ranking, choose: Choose) -> tuple[PerfRecord, Recording]:
     """Starts perf on the hottest cgroups that are still there.
 
     perf refuses to start if one of its cgroups is gone. Then the ranking is
     made again from the same measurement: the next hottest takes its place.
     """
     refused: dict[str, Dropped] = {}
-    chosen = choose(frozenset())
     while True:
         if not chosen.rows:
             raise _nothing_left([*refused.values(), *chosen.dropped])
@@ -129,7 +128,13 @@ def _nothing_left(dropped: Sequence[Dropped]) -> NothingFound:
 def _vanished(message: str, rows: Sequence[Row]) -> list[str]:
     """Paths of the cgroups that perf complained of (it names only the first)."""
     said = message.split("; ")
-    return [row.path for row in rows if f"{_NO_ACCESS}{row.perf_cgroup}" in said]
+    return [
+        row.path
+        for row in rows
+        if any(
+            each.startswith(_NO_ACCESS) and each.endswith(f"/{row.perf_cgroup}") for each in said
+        )
+    ]
 
 
 def follow(

@@ -1,0 +1,1 @@
+"""The command line against real perf, real BPF and real container runtimes."""
