@@ -50,10 +50,10 @@ def once(have: Privileges, host: Host) -> str:
 
 def for_good(host: Host, perf: str | None) -> str:
     """File capabilities (setcap(8)); perf does not inherit those of Python."""
-    commands = [_setcap(NEEDED, host.interpreter) + " (for whatever this Python runs)"]
+    commands = [_setcap(NEEDED, host.interpreter)]
     if perf:
         commands.append(_setcap(("CAP_PERFMON",), perf))
-    return f"for good: {' and '.join(commands)}"
+    return f"for good, for all that this Python runs: {' && '.join(commands)}"
 
 
 def _setcap(names: Sequence[str], file: str) -> str:

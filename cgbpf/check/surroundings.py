@@ -58,11 +58,16 @@ def privileges(facts: Facts) -> Iterator[Check]:
 def settings(facts: Facts) -> Iterator[Check]:
     for name, value in facts.settings.sysctls.items():
         if value is None:
-            yield Check(name, OK, "not on this kernel")
+            yield Check(_brief(name), OK, "not on this kernel")
         else:
             yield _sysctl(facts, name, value)
     yield _symbols(facts)
     yield _lockdown(facts.settings.lockdown)
+
+
+def _brief(sysctl: str) -> str:
+    """A line's name: all are in "kernel.", and 80 columns are few."""
+    return sysctl.removeprefix("kernel.")
 
 
 def _sysctl(facts: Facts, name: str, value: str) -> Check:
@@ -70,18 +75,18 @@ def _sysctl(facts: Facts, name: str, value: str) -> Check:
         return _paranoid(facts, name, value)
     if name == "kernel.bpf_stats_enabled" and value != "0":
         todo = f"sysctl {name}=0: it makes each call of the probe 50 ns dearer"
-        return Check(name, WARNING, value, todo)
-    return Check(name, OK, f"{value}{_MEANINGS.get((name, value), '')}")
+        return Check(_brief(name), WARNING, value, todo)
+    return Check(_brief(name), OK, f"{value}{_MEANINGS.get((name, value), '')}")
 
 
 def _paranoid(facts: Facts, name: str, value: str) -> Check:
     """A system-wide event needs CAP_PERFMON or a value of 0 or less (perf-security)."""
     if not lacking(facts.privileges.held, ("CAP_PERFMON",)):
-        return Check(name, OK, f"{value}, no hindrance with CAP_PERFMON")
+        return Check(_brief(name), OK, f"{value}, no hindrance with CAP_PERFMON")
     if value.lstrip("-").isdigit() and int(value) <= 0:
-        return Check(name, OK, value)
+        return Check(_brief(name), OK, value)
     todo = f"see capabilities; or, for all users: sysctl {name}=0"
-    return Check(name, WARNING, f"{value}: perf by cgroup is not for this user", todo)
+    return Check(_brief(name), WARNING, f"{value}: perf by cgroup is not for this user", todo)
 
 
 def _symbols(facts: Facts) -> Check:

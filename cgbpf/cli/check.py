@@ -50,7 +50,7 @@ def command(form: str) -> int:
     if todo:
         screen.print("\nWhat to do:")
     for line in todo:
-        screen.print(line, soft_wrap=True)
+        screen.print(line, soft_wrap=bool(line.no_wrap))
     screen.print()
-    screen.print(checks.verdict(report), soft_wrap=True)
+    screen.print(checks.verdict(report))
     return report.exit_code

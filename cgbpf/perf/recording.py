@@ -137,6 +137,10 @@ def _vanished(message: str, rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def _names(complaint: str, cgroup: str) -> bool:
+    return complaint.startswith(_NO_ACCESS) and complaint.endswith(f"/{cgroup}")
+
+
 def follow(
     perf: PerfRecord, recording: Recording, plan: Plan, progress: Callable[[float], None]
 ) -> None:

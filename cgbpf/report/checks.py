@@ -44,14 +44,20 @@ def checks_table(report: Report) -> Table:
 
 
 def todo_lines(report: Report) -> list[Text]:
-    """What to do, problems first: one line each, to be copied whole."""
+    """What to do, problems first: a line for each way.
+
+    A command stands at the end of its line. That has no_wrap: a terminal may
+    fold it, but it can be copied whole.
+    """
     waiting = [each for each in report.checks if each.status != OK and each.todo]
     waiting.sort(key=lambda each: each.status != PROBLEM)
-    return [Text(_line(each)) for each in waiting]
+    return [line for each in waiting for line in _ways(each)]
 
 
-def _line(check: Check) -> str:
-    return f"{check.name}: {shown(check.todo)}"
+def _ways(check: Check) -> list[Text]:
+    first, *others = shown(check.todo).split("; or ")
+    texts = [f"{shown(check.name)}: {first}", *(f"  or {each}" for each in others)]
+    return [Text(text, no_wrap=": sudo " in text) for text in texts]
 
 
 def verdict(report: Report) -> Text:
