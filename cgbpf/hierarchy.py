@@ -45,6 +45,26 @@ class Hierarchy:
         except OSError:
             return None
 
+    def count_children(self, parent: str) -> int:
+        """How many cgroups are directly in `parent`: its link count tells."""
+        try:
+            return os.stat(self.mount + parent).st_nlink - 2
+        except OSError:
+            return 0
+
+    def children(self, parent: str) -> list[tuple[int, str]]:
+        """(id, path) of the cgroups directly in `parent` ("" is the root)."""
+        try:
+            with os.scandir(self.mount + parent) as entries:
+                # Only directories are cgroups; d_type tells without a stat.
+                return [
+                    (entry.inode(), f"{parent}/{entry.name}")
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False)
+                ]
+        except OSError:  # it has vanished
+            return []
+
     def walk(self) -> Iterator[tuple[int, str]]:
         """Yields (id, path) of every cgroup, parents before their children.
 
@@ -53,17 +73,7 @@ class Hierarchy:
         yield os.stat(self.mount).st_ino, "/"
         pending = [""]
         while pending:
-            parent = pending.pop()
-            try:
-                with os.scandir(self.mount + parent) as entries:
-                    # Only directories are cgroups; d_type tells without a stat.
-                    children = [
-                        (entry.inode(), f"{parent}/{entry.name}")
-                        for entry in entries
-                        if entry.is_dir(follow_symlinks=False)
-                    ]
-            except OSError:
-                continue
+            children = self.children(pending.pop())
             yield from children
             pending += [path for _, path in children]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,16 +20,9 @@ def interval(before: Snapshot, after: Snapshot, source: Source) -> Interval:
     `before` was removed: the files no longer tell what it used, which then is
     in its parent's time; the BPF source keeps it until it is settled.
     """
-    where = np.searchsorted(before.ids, after.ids)
-    where[where == len(before.ids)] = 0
-    old = before.ids[where] == after.ids if len(before.ids) else np.zeros(len(after.ids), bool)
-
+    where, old = _places(before, after)
     cpu_ns = _difference(before.cpu_ns, after.cpu_ns, where, old)
-    # Idle cgroups need no path: most of ten thousand are.
-    paths = source.paths(after.ids.tolist())
-    names = [
-        path or f"unknown:{each}" for path, each in zip(paths, after.ids.tolist(), strict=True)
-    ]
+    names = _names(after.ids, source)
     if after.inclusive:
         cpu_ns = _without_descendants(cpu_ns, names)
     return Interval(
@@ -52,11 +45,30 @@ def interval(before: Snapshot, after: Snapshot, source: Source) -> Interval:
     )
 
 
+def _names(ids: U64, source: Source) -> list[str]:
+    paths = source.paths(ids.tolist())
+    if None not in paths:
+        return cast("list[str]", paths)
+    return [path or f"unknown:{each}" for path, each in zip(paths, ids.tolist(), strict=True)]
+
+
+def _places(before: Snapshot, after: Snapshot) -> tuple[Any, Any]:
+    """Where in `before` the ids of `after` are that it has, and which those are."""
+    if np.array_equal(before.ids, after.ids):  # as mostly
+        return slice(None), slice(None)
+    if not len(before.ids):
+        return slice(0), slice(0)
+    where = np.searchsorted(before.ids, after.ids)
+    where[where == len(before.ids)] = 0
+    old = before.ids[where] == after.ids
+    return where[old], old
+
+
 def _difference(before: U64, after: U64, where: Any, old: Any) -> U64:
     """`after` less `before`, row by row; never below 0, where a counter went back."""
     past = np.zeros_like(after)
-    past[old] = before[where[old]] if len(before) else 0
-    return np.where(after >= past, after - past, 0).astype(np.uint64)
+    past[old] = before[where]
+    return np.where(after >= past, after - past, np.uint64(0))
 
 
 def _without_descendants(cpu_ns: U64, paths: list[str]) -> U64:

@@ -112,6 +112,13 @@ class Interval:
     def window_s(self) -> float:
         return (self.end_ns - self.start_ns) / 1e9
 
+    def own_ns(self, path: str) -> int:
+        """CPU time of one cgroup itself; 0 where it is not there."""
+        try:
+            return int(self.cpu_ns[self.paths.index(path)])
+        except ValueError:
+            return 0
+
     @property
     def unattributed_ns(self) -> int:
         return self.total_ns - self.idle_ns - int(self.cpu_ns.sum())

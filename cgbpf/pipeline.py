@@ -9,10 +9,11 @@ from cgbpf.errors import NothingFound
 from cgbpf.measure import interval
 from cgbpf.model import Dropped, Interval, Ranking, Recipe, Row, Seen
 from cgbpf.perf.names import perf_name, refusal
-from cgbpf.rank import ROOT, Unit, best, idle_units, select, units
+from cgbpf.rank import Chosen, best, choose
 from cgbpf.recipe import check_recipe
 from cgbpf.score import FILE_COLUMNS, Score
 from cgbpf.sources.base import Source
+from cgbpf.units import ROOT, Grouping, Unit, Units, idle_units
 
 MIB = 1 << 20
 
@@ -44,50 +45,42 @@ def ranking(
     source: Source,
     for_perf: bool = False,
     without: frozenset[str] = frozenset(),
+    grouping: Grouping | None = None,
 ) -> Ranking:
     """The hottest units of an interval, but for the paths in `without`.
 
     With `for_perf`, only such as `perf record -G` can take now; the others'
-    places go to the next.
+    places go to the next. `grouping`: one of the recipe's level, kept by who
+    ranks again and again.
     """
     score = check_recipe(recipe)
     facts = _Facts(observed, source)
-    everything = units(observed, recipe.level)
-    used_cpu = len(everything)
+    used = Units(observed, grouping or Grouping(recipe.level))
+    idle = []
     if score.columns & FILE_COLUMNS:
-        everything += idle_units(everything, source.all_paths(), recipe.level)
-    chosen, dropped = select(everything, recipe.include, recipe.exclude)
-    scores = [facts.score(unit, score) for unit in chosen]
-    if chosen and all(each is None for each in scores):
-        raise NothingFound(
-            f"--score {score.text!r} needs {', '.join(sorted(score.columns))}, "
-            "and that is not measured for any unit here",
-            "rank by cpu",
-        )
+        idle = idle_units(used, source.all_paths(), recipe.level)
+    chosen, dropped = choose(used, idle, recipe.include, recipe.exclude)
+    scores = facts.scores(chosen, score)
     rows: list[Row] = []
-    for index in best(chosen, scores):
+    for index in best(scores, chosen.cpu_ns, chosen.path):
         if len(rows) == recipe.limit:
             break
-        if chosen[index].path in without:
+        if chosen.path(index) in without:
             continue
-        row = facts.row(chosen[index], scores[index])
+        row = facts.row(chosen.unit(index), scores[index])
         reason = _unfit(row) if for_perf else None
         if reason:
             dropped.append(Dropped(row.path, reason))
         else:
             rows.append(row)
-    root = [
-        ns
-        for path, ns in zip(observed.paths, observed.cpu_ns.tolist(), strict=True)
-        if path == ROOT
-    ]
+    root_ns = observed.own_ns(ROOT)
     return Ranking(
         rows=rows,
         dropped=dropped,
         interval=observed,
-        root_ns=sum(root),
-        units_ns=int(observed.cpu_ns.sum()) - sum(root),
-        units=used_cpu,
+        root_ns=root_ns,
+        units_ns=int(observed.cpu_ns.sum()) - root_ns,
+        units=len(used),
     )
 
 
@@ -140,9 +133,20 @@ class _Facts:
     def host_percent(self, unit: Unit) -> float:
         return 100 * unit.cpu_ns / max(self._observed.total_ns, 1)
 
-    def score(self, unit: Unit, score: Score) -> float | None:
-        if score.text == "cpu":  # the usual one needs no evaluator
-            return self.cpu_percent(unit)
+    def scores(self, chosen: Chosen, score: Score) -> list[float | None]:
+        """The score of each. Raises NothingFound where it is measured for none."""
+        if score.text == "cpu":  # the usual one needs no evaluator, and no unit's details
+            return [ns / 1e7 / self._window_s for ns in chosen.cpu_ns]
+        found = [self._score(chosen.unit(index), score) for index in range(len(chosen))]
+        if found and all(each is None for each in found):
+            raise NothingFound(
+                f"--score {score.text!r} needs {', '.join(sorted(score.columns))}, "
+                "and that is not measured for any unit here",
+                "rank by cpu",
+            )
+        return found
+
+    def _score(self, unit: Unit, score: Score) -> float | None:
         switches = self.switches(unit)
         seen = self.seen(unit) if score.columns & FILE_COLUMNS else Seen()
         values = {

@@ -1,107 +1,19 @@
-"""An interval -> units that never overlap, filtered and ordered.
+"""Units -> those that are wanted, none containing another, in order.
 
-Pure: no clock, no file. A unit is what a person means (a container, a
-service); as `perf record -G` records a cgroup with all its descendants, no
-unit is an ancestor of another, so that no sample is counted twice.
+Pure: no clock, no file. As `perf record -G` records a cgroup with all its
+descendants, no unit is an ancestor of another, so that no sample is counted
+twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from itertools import groupby
 
-from cgbpf.errors import BadRequest
-from cgbpf.model import Dropped, Interval
-from cgbpf.naming.identity import Identity, identify
-
-LEVELS = ("container", "leaf", "top")
-ROOT = "/"
-
-
-@dataclass
-class Unit:
-    """A unit and the rows of the interval that belong to it."""
-
-    identity: Identity
-    cpu_ns: int = 0
-    members: list[int] = field(default_factory=list)
-
-    @property
-    def path(self) -> str:
-        return self.identity.path
-
-    def absorb(self, other: Unit) -> None:
-        self.cpu_ns += other.cpu_ns
-        self.members += other.members
-
-
-def grouper(level: str) -> Callable[[str], Identity | None]:
-    """Path -> its unit at `level`, None where it belongs to none.
-
-    "container": see `identify`. "leaf": each cgroup by itself. "top": its
-    first component. A pattern such as "/kubepods/*/pod*": the ancestor whose
-    components match the pattern's, one by one.
-    """
-    if level == "container":
-        return identify
-    if level == "leaf":
-        return named
-    if level == "top":
-        return lambda path: named("/".join(path.split("/")[:2]))
-    if not level.startswith("/") or level == ROOT:
-        raise BadRequest(
-            f"unknown --level {level!r}",
-            "give container, leaf, top, or a pattern of paths such as '/kubepods/*/pod*'",
-        )
-    wanted = level.strip("/").split("/")
-
-    def matching(path: str) -> Identity | None:
-        parts = path.split("/")[1 : len(wanted) + 1]
-        if len(parts) < len(wanted) or not all(map(fnmatchcase, parts, wanted)):
-            return None
-        return named("/" + "/".join(parts))
-
-    return matching
-
-
-def named(unit: str) -> Identity:
-    """The identity of the cgroup `unit` itself."""
-    identity = identify(unit)
-    if identity.path == unit:
-        return identity
-    return Identity(unit, unit.rpartition("/")[2], "cgroup")
-
-
-def units(interval: Interval, level: str) -> list[Unit]:
-    """The units that used CPU in an interval, the root cgroup left out."""
-    unit_of = grouper(level)
-    found: dict[str, Unit] = {}
-    used = interval.cpu_ns.tolist()
-    for row, path in enumerate(interval.paths):
-        if not used[row]:
-            continue
-        identity = unit_of(path) if path != ROOT else None
-        if identity is None:
-            continue
-        unit = found.get(identity.path)
-        if unit is None:
-            unit = found[identity.path] = Unit(identity)
-        unit.cpu_ns += used[row]
-        unit.members.append(row)
-    return list(found.values())
-
-
-def idle_units(busy: Iterable[Unit], paths: Iterable[str], level: str) -> list[Unit]:
-    """The units of `paths` that are not among the `busy` ones."""
-    unit_of = grouper(level)
-    known = {unit.path for unit in busy}
-    found: dict[str, Unit] = {}
-    for path in paths:
-        identity = unit_of(path) if path != ROOT else None
-        if identity is not None and identity.path not in known:
-            found.setdefault(identity.path, Unit(identity))
-    return list(found.values())
+from cgbpf.model import Dropped
+from cgbpf.naming.identity import Identity
+from cgbpf.units import Unit, Units
 
 
 def select(
@@ -127,7 +39,7 @@ def select(
         while end < len(ordered) and ordered[end].path.startswith(unit.path + "/"):
             end += 1
         index = start
-        if _excluded(unit, exclude) or not _included(unit, include):
+        if not wanted(unit.identity, include, exclude):
             continue
         nested = ordered[start:end]
         obstacle = _obstacle(unit, nested, include, exclude)
@@ -146,21 +58,19 @@ def _obstacle(
 ) -> str | None:
     """Why `unit` can't stand for all that it contains, None if it can."""
     for each in nested:
-        if each.cpu_ns and _excluded(each, exclude):
+        if each.cpu_ns and not wanted(each.identity, (), exclude):
             return f"contains {each.path}, which is excluded"
-    wanted = [each for each in nested if _included(each, include)]
-    hottest = max(wanted, key=lambda each: each.cpu_ns, default=None)
+    rivals = [each for each in nested if wanted(each.identity, include, ())]
+    hottest = max(rivals, key=lambda each: each.cpu_ns, default=None)
     if hottest is None or (unit.cpu_ns and unit.cpu_ns >= hottest.cpu_ns):
         return None
     return f"contains {hottest.path}, which used more CPU by itself"
 
 
-def _included(unit: Unit, globs: Sequence[str]) -> bool:
-    return not globs or any(matches(unit.identity, each) for each in globs)
-
-
-def _excluded(unit: Unit, globs: Sequence[str]) -> bool:
-    return any(matches(unit.identity, each) for each in globs)
+def wanted(identity: Identity, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether some `include` matches, if there is any, and no `exclude`."""
+    included = not include or any(matches(identity, each) for each in include)
+    return included and not any(matches(identity, each) for each in exclude)
 
 
 def matches(identity: Identity, pattern: str) -> bool:
@@ -171,14 +81,55 @@ def matches(identity: Identity, pattern: str) -> bool:
     return fnmatchcase(identity.path, pattern) or fnmatchcase(identity.name, pattern)
 
 
-def best(candidates: Sequence[Unit], scores: Sequence[float | None]) -> list[int]:
-    """Indices of `candidates`, highest score first, not measured last.
+class Chosen:
+    """The units that are left to be ranked: filtered, none containing another."""
 
-    Ties are broken by CPU time, then by path: the same way every time.
+    def __init__(self, units: Units, alone: Sequence[int], resolved: Sequence[Unit]) -> None:
+        """`alone`: those of `units` that stand as they are; `resolved`: all others."""
+        self._units, self._alone, self._resolved = units, alone, resolved
+        self.cpu_ns = [units.cpu_ns[each] for each in alone] + [each.cpu_ns for each in resolved]
+
+    def __len__(self) -> int:
+        return len(self.cpu_ns)
+
+    def unit(self, index: int) -> Unit:
+        if index < len(self._alone):
+            return self._units.unit(self._alone[index])
+        return self._resolved[index - len(self._alone)]
+
+    def path(self, index: int) -> str:
+        if index < len(self._alone):
+            return self._units.identity(self._alone[index]).path
+        return self._resolved[index - len(self._alone)].path
+
+
+def choose(
+    units: Units, idle: Sequence[Unit], include: Sequence[str], exclude: Sequence[str]
+) -> tuple[Chosen, list[Dropped]]:
+    """What `select` leaves of `units` and `idle`; only what is related goes through it."""
+    if idle:
+        everything = [units.unit(index) for index in range(len(units))]
+        resolved, dropped = select([*everything, *idle], include, exclude)
+        return Chosen(units, [], resolved), dropped
+    related = units.related()
+    resolved, dropped = select(map(units.unit, related), include, exclude)
+    alone: Sequence[int] = sorted(set(range(len(units))).difference(related))
+    if include or exclude:
+        alone = [each for each in alone if wanted(units.identity(each), include, exclude)]
+    return Chosen(units, alone, resolved), dropped
+
+
+def best(
+    scores: Sequence[float | None], cpu_ns: Sequence[int], path: Callable[[int], str]
+) -> Iterator[int]:
+    """Indices, highest score first, not measured last.
+
+    Ties are broken by CPU time, then by path: the same way every time. Only as
+    far as it is asked for.
     """
+    import numpy as np
 
-    def key(index: int) -> tuple[bool, float, int, str]:
-        score, unit = scores[index], candidates[index]
-        return (score is None, -(score or 0.0), -unit.cpu_ns, unit.path)
-
-    return sorted(range(len(candidates)), key=key)
+    score = np.array(scores, dtype=np.float64)  # None becomes NaN, which is sorted last
+    order = np.lexsort((-np.array(cpu_ns, dtype=np.int64), -score)).tolist()
+    for _, tied in groupby(order, key=lambda index: (scores[index], cpu_ns[index])):
+        yield from sorted(tied, key=path)

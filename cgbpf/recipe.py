@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cgbpf.errors import BadRequest
 from cgbpf.model import Recipe
-from cgbpf.rank import grouper
 from cgbpf.score import Score
+from cgbpf.units import grouper
 
 MAX_LIMIT = 100_000
 

@@ -5,6 +5,7 @@ What is foreseen to fail becomes part of the facts; nothing is left behind.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -98,22 +99,23 @@ def libraries(found: Sources) -> Sources:
 def probe(found: Sources, ranked: Hierarchy) -> Sources:
     """Loads and attaches the real probe, reads it once, and takes it away."""
     try:
-        from cgbpf.sources.bpf import BpfSource
-
-        begun = time.monotonic()
-        source = BpfSource(ranked)
+        return _loaded(found, ranked)
     except CgbpfError as error:
-        # What refused to flush was an OSError of a probe that had been loaded.
-        flush = isinstance(error, SourceUnavailable) and isinstance(error.__cause__, OSError)
+        # With a libbpf, only what the kernel says of the flush is an OSError.
+        flush = found.libbpf is not None and isinstance(error.__cause__, OSError)
         return replace(found, bpf_error=error, flush_refused=flush)
     except OSError as error:
         return replace(found, bpf_error=SourceUnavailable(str(error)))
-    try:
+
+
+def _loaded(found: Sources, ranked: Hierarchy) -> Sources:
+    from cgbpf.sources.bpf import BpfSource
+
+    begun = time.monotonic()
+    with contextlib.closing(BpfSource(ranked)) as source:
         loaded = time.monotonic()
         snapshot = source.snapshot()
         read = time.monotonic()
-    finally:
-        source.close()
     return replace(
         found,
         load_ms=1e3 * (loaded - begun),
@@ -157,10 +159,11 @@ def trial(perf: Perf, trees: Trees) -> Trial:
     try:
         try:
             _record(perf.path, perf.event, trees.sample[1:] or "/")
-        except PerfRefused as refused:
-            if "no access to cgroup" not in refused.message or trees.sample == "/":
+        except PerfRefused:
+            # Of one that vanished, perf may also say that the event is not supported.
+            if trees.ranked.cgroup_id(trees.sample) is not None:
                 raise
-            _record(perf.path, perf.event, "/")  # it has vanished meanwhile
+            _record(perf.path, perf.event, "/")
             return Trial("/")
     except PerfRefused as refused:
         return Trial(trees.sample, explain(refused))

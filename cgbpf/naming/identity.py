@@ -31,17 +31,17 @@ class Identity(NamedTuple):
 
 CONTAINER_KINDS = frozenset({"docker", "containerd", "crio", "podman", "container"})
 
-_ID = r"(?P<id>[0-9a-f]{64})"
-# One component of a path -> kind. The first match of a component wins.
-_COMPONENTS = [
-    (re.compile(rf"docker-{_ID}\.scope"), "docker"),
-    (re.compile(rf"cri-containerd-{_ID}\.scope"), "containerd"),
-    (re.compile(rf"(?:[^/]+:)?cri-containerd:{_ID}"), "containerd"),
-    (re.compile(rf"nerdctl-{_ID}\.scope"), "containerd"),
-    (re.compile(rf"crio-{_ID}(?:\.scope)?"), "crio"),
-    (re.compile(rf"libpod-{_ID}(?:\.scope)?"), "podman"),
-]
-_BARE = re.compile(_ID)
+# How runtimes name a container's cgroup: PREFIX-ID.scope (systemd driver),
+# PREFIX-ID or the bare ID (cgroupfs driver), SLICE:cri-containerd:ID (containerd
+# under systemd without its driver).
+_CONTAINER = re.compile(r"(?:(?:[^/]+:)?(?P<prefix>[a-z-]+)[-:])?(?P<id>[0-9a-f]{64})(?:\.scope)?")
+_PREFIXES = {
+    "docker": "docker",
+    "cri-containerd": "containerd",
+    "nerdctl": "containerd",
+    "crio": "crio",
+    "libpod": "podman",
+}
 _SYSTEMD = re.compile(r"(?P<name>[^/]+)\.(?P<suffix>service|scope)")
 _SESSION = re.compile(r"session-[^/]+\.scope")
 # What the component before a bare id says of the runtime.
@@ -73,13 +73,12 @@ def identify(path: str) -> Identity:
 
 def _container(parts: list[str], index: int, part: str) -> tuple[str, str] | None:
     """Kind and container id that a component tells, None if it is no container."""
-    for pattern, kind in _COMPONENTS:
-        match = pattern.fullmatch(part)
-        if match:
-            return kind, match["id"]
-    if _BARE.fullmatch(part):
-        parent = parts[index - 1] if index else ""
-        if parent.startswith("pod") and "kubepods" in "/".join(parts[:index]):
-            return "container", part
-        return _PARENTS.get(parent, "container"), part
-    return None
+    match = _CONTAINER.fullmatch(part)
+    if match is None:
+        return None
+    prefix, container_id = match["prefix"], match["id"]
+    if prefix is not None:
+        kind = _PREFIXES.get(prefix)
+        return None if kind is None else (kind, container_id)
+    parent = parts[index - 1] if index else ""
+    return _PARENTS.get(parent, "container"), container_id

@@ -53,6 +53,8 @@ class BpfSource:
         self.fallback_reason: str | None = None
         self._max = loading.max_cgroups
         self._files = Files(mounted(), hierarchy)
+        self._keys: U64 = np.zeros(0, dtype=np.uint64)
+        self._order = np.argsort(self._keys)
         self._dying: dict[int, int] = {}  # removed id -> CPU time at the last snapshot
         self._buried: list[int] = []  # whose entries were deleted at the last snapshot
         self._fds: dict[str, int] = loading.descriptors()
@@ -71,6 +73,7 @@ class BpfSource:
         at_ns, wall = time.monotonic_ns(), time.time()
         states = read_one(self._fds["cpus"], _WORDS, self._cpus)
         ids, usage = self._usage(states, offline)
+        sums = usage.sum(axis=1, dtype=np.uint64)
         totals = states[:, _FLUSHED:_FIRST].copy()
         totals[list(offline)] = states[list(offline), _NOW:_FLUSHING]
         watched = states[:, _FIRST] > 0
@@ -79,8 +82,8 @@ class BpfSource:
             at_ns=at_ns,
             time=wall,
             ids=ids,
-            cpu_ns=usage[:, :, 0].sum(axis=1, dtype=np.uint64),
-            switches=usage[:, :, 1].sum(axis=1, dtype=np.uint64),
+            cpu_ns=sums[:, 0],
+            switches=sums[:, 1],
             inclusive=False,
             cpus=self._cpus - len(offline),
             covered_ns=int(spans[watched].sum()),
@@ -103,8 +106,9 @@ class BpfSource:
                     keys = np.append(keys, np.uint64(cgroup_id))
                     usage = np.append(usage, np.zeros((1, self._cpus, 2), np.uint64), axis=0)
                 usage[keys == cgroup_id, cpu] += np.array(cached, dtype=np.uint64)
-        order = np.argsort(keys)
-        return keys[order], usage[order]
+        if not np.array_equal(keys, self._keys):  # mostly as at the last snapshot
+            self._keys, self._order = keys, np.argsort(keys)
+        return keys[self._order], usage[self._order]
 
     def paths(self, ids: Iterable[int]) -> list[str | None]:
         ids = list(ids)

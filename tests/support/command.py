@@ -17,14 +17,14 @@ def cgbpf(
     prefix: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     """`cgbpf ARGUMENTS`, with its output as text; `prefix` may be setpriv or the like."""
-    return subprocess.run(
+    done = subprocess.run(
         [*prefix, sys.executable, "-m", "cgbpf", *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="surrogateescape",
         cwd=cwd,
         env=None if env is None else os.environ | env,
         timeout=timeout_s,
     )
+    out, err = (os.fsdecode(each) for each in (done.stdout, done.stderr))
+    # Not text=True, which makes a newline of a carriage return in a name.
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)

@@ -18,7 +18,7 @@ LAYERS = (
     ("model", "errors"),
     ("hierarchy", "privileges"),
     ("naming", "sources"),
-    ("measure", "rank", "score", "recipe"),
+    ("measure", "units", "rank", "score", "recipe"),
     ("perf", "pipeline"),
     ("report", "check"),
     ("cli",),

@@ -11,17 +11,9 @@ from cgbpf.measure import interval as difference
 from cgbpf.model import Dropped, Interval, Ranking, Recipe, Seen
 from cgbpf.naming.identity import Identity, identify
 from cgbpf.pipeline import observe, ranking, require_rows
-from cgbpf.rank import (
-    Unit,
-    best,
-    grouper,
-    idle_units,
-    matches,
-    named,
-    select,
-    units,
-)
+from cgbpf.rank import best, choose, matches, select
 from cgbpf.recipe import MAX_LIMIT, check_recipe
+from cgbpf.units import Grouping, Unit, Units, grouper, idle_units, named
 from tests.support.build import SECOND, FakeSource, interval, snapshot
 
 A = "a" * 64
@@ -34,7 +26,8 @@ def unit(path: str, cpu_ns: int = 1) -> Unit:
 
 
 def by_unit(observed: Interval, level: str) -> dict[str, int]:
-    return {each.path: each.cpu_ns for each in units(observed, level)}
+    found = Units(observed, Grouping(level))
+    return {found.identity(each).path: found.cpu_ns[each] for each in range(len(found))}
 
 
 USED = {
@@ -196,24 +189,59 @@ def test_what_nobody_asked_for_belongs_to_the_wanted_unit_that_contains_it() -> 
     assert dropped == []
 
 
+def best_of(candidates: list[Unit], scores: list[float | None]) -> list[int]:
+    used = [each.cpu_ns for each in candidates]
+    return list(best(scores, used, lambda index: candidates[index].path))
+
+
+def test_what_is_related_is_resolved_and_the_rest_left_alone_as_if_all_were_resolved() -> None:
+    chance = random.Random(7)
+    grouping = Grouping("leaf")
+    for _ in range(200):
+        paths = {"/" + "/".join(chance.choices("abc-", k=chance.randint(1, 4))) for _ in range(12)}
+        observed = interval({path: chance.randint(0, 3) for path in sorted(paths)})
+        globs = chance.choice([((), ()), (("/a*",), ()), ((), ("/b*",)), (("/*c",), ("/a*",))])
+        found = Units(observed, grouping)
+        chosen, dropped = choose(found, [], *globs)
+        everything = [found.unit(each) for each in range(len(found))]
+        resolved, dropped_of_all = select(everything, *globs)
+        assert {chosen.path(each): chosen.cpu_ns[each] for each in range(len(chosen))} == {
+            each.path: each.cpu_ns for each in resolved
+        }
+        assert sorted(dropped) == sorted(dropped_of_all)
+        for each in range(len(chosen)):
+            assert chosen.unit(each).path == chosen.path(each)
+
+
+def test_a_grouping_forgets_the_dead() -> None:
+    grouping = Grouping("leaf")
+    for number in range(20):
+        grouping.numbers([f"/{number}-{each}" for each in range(1000)])
+    assert len(grouping.identities) <= 15_000
+    first, *others = grouping.numbers(["/", "/new", "/new"])
+    assert first == -1
+    assert len(set(others)) == 1
+
+
 def test_ties_are_broken_by_cpu_then_by_path_whatever_the_order_given() -> None:
     candidates = [unit("/c", 2), unit("/b", 2), unit("/a", 2), unit("/d", 3), unit("/e", 9)]
     scores = {"/a": 1.0, "/b": 1.0, "/c": 1.0, "/d": 1.0, "/e": None}
     for seed in range(20):
         random.Random(seed).shuffle(candidates)
-        order = best(candidates, [scores[each.path] for each in candidates])
+        order = best_of(candidates, [scores[each.path] for each in candidates])
         assert [candidates[each].path for each in order] == ["/d", "/a", "/b", "/c", "/e"]
 
 
 def test_a_negative_score_is_below_zero_and_above_not_measured() -> None:
     candidates = [unit("/a"), unit("/b"), unit("/c")]
-    order = best(candidates, [None, -1.0, 0.0])
+    order = best_of(candidates, [None, -1.0, 0.0])
     assert [candidates[each].path for each in order] == ["/c", "/b", "/a"]
 
 
 def test_idle_units_are_those_that_did_not_run_each_once() -> None:
     paths = ["/", "/a", "/b", f"/docker/{A}", f"/docker/{A}/x"]
-    found = idle_units([unit("/a")], paths, "container")
+    busy = Units(interval({"/a": 1}), Grouping("container"))
+    found = idle_units(busy, paths, "container")
     assert sorted((each.path, each.cpu_ns, each.members) for each in found) == [
         ("/b", 0, []),
         (f"/docker/{A}", 0, []),
