@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # annotations need no import, and NumPy takes 60 ms
     import numpy.typing as npt
 
     U64 = npt.NDArray[np.uint64]
+    Floats = npt.NDArray[np.float64]
 
 JSON = dict[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cgbpf.errors import NothingFound
 from cgbpf.measure import interval
@@ -14,6 +15,9 @@ from cgbpf.recipe import check_recipe
 from cgbpf.score import FILE_COLUMNS, Score
 from cgbpf.sources.base import Source
 from cgbpf.units import ROOT, Grouping, Unit, Units, idle_units
+
+if TYPE_CHECKING:
+    from cgbpf.model import Floats
 
 MIB = 1 << 20
 
@@ -67,7 +71,8 @@ def ranking(
             break
         if chosen.path(index) in without:
             continue
-        row = facts.row(chosen.unit(index), scores[index])
+        value = scores[index]
+        row = facts.row(chosen.unit(index), None if value is None else float(value))
         reason = _unfit(row) if for_perf else None
         if reason:
             dropped.append(Dropped(row.path, reason))
@@ -133,10 +138,10 @@ class _Facts:
     def host_percent(self, unit: Unit) -> float:
         return 100 * unit.cpu_ns / max(self._observed.total_ns, 1)
 
-    def scores(self, chosen: Chosen, score: Score) -> list[float | None]:
+    def scores(self, chosen: Chosen, score: Score) -> list[float | None] | Floats:
         """The score of each. Raises NothingFound where it is measured for none."""
         if score.text == "cpu":  # the usual one needs no evaluator, and no unit's details
-            return [ns / 1e7 / self._window_s for ns in chosen.cpu_ns]
+            return chosen.cpu_ns / (1e7 * self._window_s)
         found = [self._score(chosen.unit(index), score) for index in range(len(chosen))]
         if found and all(each is None for each in found):
             raise NothingFound(

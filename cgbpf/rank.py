@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from cgbpf.model import Dropped
 from cgbpf.naming.identity import Identity
 from cgbpf.units import Unit, Units
+
+if TYPE_CHECKING:
+    from cgbpf.model import U64, Floats
 
 
 def select(
@@ -87,7 +91,10 @@ class Chosen:
     def __init__(self, units: Units, alone: Sequence[int], resolved: Sequence[Unit]) -> None:
         """`alone`: those of `units` that stand as they are; `resolved`: all others."""
         self._units, self._alone, self._resolved = units, alone, resolved
-        self.cpu_ns = [units.cpu_ns[each] for each in alone] + [each.cpu_ns for each in resolved]
+        import numpy as np
+
+        others = np.array([each.cpu_ns for each in resolved], dtype=np.uint64)
+        self.cpu_ns: U64 = np.concatenate([units.cpu_ns[np.asarray(alone, dtype=int)], others])
 
     def __len__(self) -> int:
         return len(self.cpu_ns)
@@ -113,14 +120,16 @@ def choose(
         return Chosen(units, [], resolved), dropped
     related = units.related()
     resolved, dropped = select(map(units.unit, related), include, exclude)
-    alone: Sequence[int] = sorted(set(range(len(units))).difference(related))
+    alone: Sequence[int] = range(len(units))
+    if related:
+        alone = sorted(set(alone).difference(related))
     if include or exclude:
         alone = [each for each in alone if wanted(units.identity(each), include, exclude)]
     return Chosen(units, alone, resolved), dropped
 
 
 def best(
-    scores: Sequence[float | None], cpu_ns: Sequence[int], path: Callable[[int], str]
+    scores: Sequence[float | None] | Floats, cpu_ns: U64, path: Callable[[int], str]
 ) -> Iterator[int]:
     """Indices, highest score first, not measured last.
 
@@ -130,6 +139,6 @@ def best(
     import numpy as np
 
     score = np.array(scores, dtype=np.float64)  # None becomes NaN, which is sorted last
-    order = np.lexsort((-np.array(cpu_ns, dtype=np.int64), -score)).tolist()
+    order = np.lexsort((~cpu_ns, -score)).tolist()
     for _, tied in groupby(order, key=lambda index: (scores[index], cpu_ns[index])):
         yield from sorted(tied, key=path)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from cgbpf.errors import BadRequest
 from cgbpf.model import Interval
 from cgbpf.naming.identity import Identity, identify
+
+if TYPE_CHECKING:
+    from cgbpf.model import U64
 
 LEVELS = ("container", "leaf", "top")
 ROOT = "/"
@@ -142,7 +145,7 @@ class Units:
         np.add.at(sums, self._of, interval.cpu_ns[self._rows])
         self._grouping = grouping
         self._numbers = np.flatnonzero(sums)
-        self.cpu_ns: list[int] = sums[self._numbers].tolist()
+        self.cpu_ns: U64 = sums[self._numbers]
 
     def __len__(self) -> int:
         return len(self.cpu_ns)
@@ -152,11 +155,13 @@ class Units:
 
     def unit(self, index: int) -> Unit:
         members = self._rows[self._of == self._numbers[index]].tolist()
-        return Unit(self.identity(index), self.cpu_ns[index], members)
+        return Unit(self.identity(index), int(self.cpu_ns[index]), members)
 
     def related(self) -> list[int]:
         """Indices of the units that contain others, or that others contain."""
         related = self._grouping.related
+        if not related:
+            return []
         return [i for i, number in enumerate(self._numbers.tolist()) if number in related]
 
 

@@ -22,17 +22,20 @@ _TIMEOUT_S = 30
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs perf to its end, output captured, in the C locale."""
+    """Runs perf to its end, output captured, in the C locale. Raises PerfUnusable."""
     log.debug("running %s", arguments)
-    return subprocess.run(
-        arguments,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        timeout=_TIMEOUT_S,
-        env=os.environ | {"LC_ALL": "C"},
-    )
+    try:
+        return subprocess.run(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=_TIMEOUT_S,
+            env=os.environ | {"LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PerfUnusable(f"perf can't be run: {error}", "apt install linux-perf") from error
 
 
 def find_perf() -> str:

@@ -98,7 +98,8 @@ class PerfRecord:
         self._said.seek(0)
         text = self._said.read().decode(errors="surrogateescape")
         lines = [line.strip() for line in text.partition("\n Usage:")[0].splitlines()]
-        return "; ".join(line for line in lines if line and not line.startswith("[ perf record:"))
+        noise = ("[ perf record:", "Error:")
+        return "; ".join(line for line in lines if line and not line.startswith(noise))
 
     def close(self) -> None:
         """Gives up the descriptors; perf itself must have been stopped."""
@@ -138,8 +139,8 @@ def explain(refused: PerfRefused) -> PerfUnusable | NotPermitted:
     lowered = refused.message.lower()
     if any(word in lowered for word in ("permission", "not permitted", "paranoid")):
         return NotPermitted(
-            f"perf may not record: {refused.message[:300]}",
-            "run as root, or with CAP_PERFMON; see cgbpf check",
+            "perf may not record by cgroup without CAP_PERFMON",
+            "run as root, or grant it: cgbpf check tells how",
         )
     if "too many events" in lowered or "too many open files" in lowered:
         return PerfUnusable(

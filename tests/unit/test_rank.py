@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from cgbpf.errors import BadRequest, NothingFound
@@ -190,7 +191,7 @@ def test_what_nobody_asked_for_belongs_to_the_wanted_unit_that_contains_it() -> 
 
 
 def best_of(candidates: list[Unit], scores: list[float | None]) -> list[int]:
-    used = [each.cpu_ns for each in candidates]
+    used = np.array([each.cpu_ns for each in candidates], dtype=np.uint64)
     return list(best(scores, used, lambda index: candidates[index].path))
 
 
