@@ -21,7 +21,9 @@ perf then takes cpu-clock for cycles, but drops the event's name."""
 _TIMEOUT_S = 30
 
 
-def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: list[str], timeout_s: float | None = _TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
     """Runs perf to its end, output captured, in the C locale. Raises PerfUnusable."""
     log.debug("running %s", arguments)
     try:
@@ -31,7 +33,7 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
             capture_output=True,
             text=True,
             errors="surrogateescape",
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             env=os.environ | {"LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:

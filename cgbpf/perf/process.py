@@ -98,8 +98,9 @@ class PerfRecord:
         self._said.seek(0)
         text = self._said.read().decode(errors="surrogateescape")
         lines = [line.strip() for line in text.partition("\n Usage:")[0].splitlines()]
-        noise = ("[ perf record:", "Error:")
-        return "; ".join(line for line in lines if line and not line.startswith(noise))
+        noise = ("", "Error:")
+        told = [line for line in lines if not (line in noise or line.startswith("[ perf record:"))]
+        return "; ".join(told)
 
     def close(self) -> None:
         """Gives up the descriptors; perf itself must have been stopped."""

@@ -12,7 +12,7 @@ def samples_by_event(output: str) -> dict[str, int]:
 
     Raises ValueError with perf's words where the file can't be read.
     """
-    told = run([find_perf(), "report", "--stats", "-i", output])
+    told = run([find_perf(), "report", "--stats", "-i", output], timeout_s=None)
     if told.returncode:
         raise ValueError(told.stderr.strip() or f"perf report ended with {told.returncode}")
     counts: dict[str, int] = {}

@@ -67,9 +67,16 @@ class Saver:
             column = getattr(snapshot, name)
             line[name] = None if column is None else column.tolist()
         line["paths"] = {str(each): path for each, path in paths.items()}
+        line["gone"] = self._gone(snapshot.ids.tolist())
         line["probe"] = None if snapshot.probe is None else vars(snapshot.probe)
         self._write(line)
         return snapshot
+
+    def _gone(self, ids: list[int]) -> list[int]:
+        """Which of `ids` are no longer there, for a replay that asks for more rows."""
+        find = self.hierarchy.cgroup_id
+        places = zip(ids, self._source.paths(ids), strict=True)
+        return [each for each, path in places if path is None or find(path) != each]
 
     def paths(self, ids: Iterable[int]) -> list[str | None]:
         return self._source.paths(ids)
@@ -108,6 +115,7 @@ class RecordedSource:
         self._paths: dict[int, str | None] = {}
         self._count = 0
         self._seen: dict[str, Seen] = {}
+        self._there: dict[str, int] = {}
         try:
             header = self._read()
             if header.get("format") != _FORMAT or header.get("schema") != SCHEMA:
@@ -133,9 +141,13 @@ class RecordedSource:
             paths = {int(each): path for each, path in line["paths"].items()}
             if not all(path is None or isinstance(path, str) for path in paths.values()):
                 raise ValueError("a path is no text")
+            there = set(snapshot.ids.tolist()).difference(line["gone"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise self._damaged("a line is not a snapshot") from error
         self._paths.update(paths)
+        self._there = {
+            path: each for each, path in self._paths.items() if path is not None and each in there
+        }
         self._count += 1
         return snapshot
 
@@ -146,7 +158,7 @@ class RecordedSource:
         return list(self._seen)
 
     def look(self, path: str) -> Seen:
-        return self._seen.get(path, Seen())
+        return self._seen.get(path) or Seen(id=self._there.get(path))
 
     def close(self) -> None:
         self._lines.close()

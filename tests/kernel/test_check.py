@@ -113,8 +113,8 @@ def test_a_damaged_perf_is_a_line(tmp_path: Path) -> None:
     perf.write_text("not a program")
     perf.chmod(0o755)
     code, told, lines = check(env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
-    assert (code, told["ready"]) == (1, False)
-    assert "failed" in lines["perf"]["found"]
+    assert (code, told["ready"]) == (4, False)
+    assert "can't be run" in lines["perf"]["found"]
     assert lines["bpf source"]["status"] == "ok"
 
 

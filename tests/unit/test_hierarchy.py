@@ -60,6 +60,13 @@ def test_perf_event_on_v1_is_what_perf_filters_on_wherever_it_stands() -> None:
         assert counted.mount == "/sys/fs/cgroup/cpu,cpuacct"
 
 
+def test_of_several_cgroup2_mounts_perf_takes_the_last() -> None:
+    """As cgroupfs_find_mountpoint does (perf's tools/lib/api/fs/cgroup.c)."""
+    inner = "99 32 0:34 /docker/a /mnt/inner rw - cgroup2 cgroup2 rw"
+    assert perf_hierarchy(parse(V2_PURE, inner)).mount == "/mnt/inner"
+    assert perf_hierarchy(parse(inner, V2_PURE)).mount == "/sys/fs/cgroup"
+
+
 def test_v1_alone_has_no_cgroup2_and_perf_event_without_cpuacct_has_no_counter() -> None:
     mounts = parse(V1_PERF, V1_MEMORY)
     assert unified(mounts) is None

@@ -407,3 +407,23 @@ def test_time_on_each_cpu_and_switches_are_summed_over_a_units_members() -> None
     result = ranking(difference(before, after, source), Recipe(), source)
     (row,) = result.rows
     assert (row.cpu_ns, row.switches, row.cpu_ns_by_cpu) == (12, 3, (8, 4))
+
+
+def test_ranking_many_at_once_is_the_same_as_looking_at_every_unit() -> None:
+    """What is alone takes a shorter way; the result may not show it."""
+    chance = random.Random(7)
+    kept_for_long = Grouping("leaf")
+    for _ in range(300):
+        paths = {"/" + "/".join(chance.choices("ab-", k=chance.randint(1, 4))) for _ in range(7)}
+        observed = interval({path: chance.randint(0, 3) for path in sorted(paths)})
+        include = chance.choice([(), ("/a*",), ("*/b",)])
+        exclude = chance.choice([(), ("/b",), ("/a/*",)])
+        used = Units(observed, kept_for_long)
+        chosen, dropped = choose(used, (), include, exclude)
+        everything = [used.unit(each) for each in range(len(used))]
+        expected, expected_dropped = select(everything, include, exclude)
+        found = [chosen.unit(each) for each in range(len(chosen))]
+        assert sorted((each.path, each.cpu_ns, sorted(each.members)) for each in found) == sorted(
+            (each.path, each.cpu_ns, sorted(each.members)) for each in expected
+        )
+        assert sorted(dropped) == sorted(expected_dropped)

@@ -1,0 +1,1 @@
+"""What every source does alike, and how one is chosen."""

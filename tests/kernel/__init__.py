@@ -1,0 +1,1 @@
+"""Tests of the real probe in the real kernel: root, BPF."""
