@@ -133,7 +133,7 @@ class _Facts:
         return None if counts is None else int(counts[unit.members].sum())
 
     def cpu_percent(self, unit: Unit) -> float:
-        return unit.cpu_ns / 1e7 / self._window_s
+        return unit.cpu_ns / (1e7 * self._window_s)
 
     def host_percent(self, unit: Unit) -> float:
         return 100 * unit.cpu_ns / max(self._observed.total_ns, 1)
