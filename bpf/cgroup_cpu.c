@@ -13,9 +13,9 @@
  * Time is CLOCK_MONOTONIC on the wall: unlike the kernel's sum_exec_runtime it
  * includes interrupts and time stolen by a hypervisor.
  *
- * Includes no kernel header and no kernel structure; the few offsets that
- * `cgroup_rmdir` needs come from the kernel's BTF. Constants are given by the
- * loader as -D:
+ * Includes no kernel header and no kernel structure; the few offsets that v1
+ * and `cgroup_rmdir` need come from the kernel's BTF. Constants are given by
+ * the loader as -D:
  *   POSSIBLE_CPUS  the width of per-CPU maps
  *   MAX_CGROUPS    entries of `usages`
  *   MAX_GONE       entries of `gone`
@@ -23,6 +23,9 @@
  *   HIERARCHY_ID   hierarchy whose removals are of interest (0: cgroup2)
  *   CGROUP_KN, CGROUP_ROOT, ROOT_HIERARCHY_ID, KERNFS_ID  offsets in bytes;
  *                  without them `cgroup_rmdir` is left out
+ *   SUBSYSTEM      v1 only: which of a task's cgroups counts, an index into
+ *                  css_set.subsys; then also the offsets TASK_CGROUPS,
+ *                  CSS_SET_SUBSYS, CSS_CGROUP
  *   UNROLL         for kernels before 5.3, which refuse loops: compiling takes longer
  *
  * What each step costs: see README.md beside this file.
@@ -95,6 +98,35 @@ BPF_ARRAY(gone_lost, u64, 1);
 /* A record is too large for the 512 bytes of a BPF stack. */
 BPF_PERCPU_ARRAY(gone_scratch, struct gone, 1);
 
+#ifdef CGROUP_KN
+/* One step of a chain: a chain in one expression loads, and silently reads 0. */
+INLINE u64 read_u64(u64 address)
+{
+    u64 value = 0;
+
+    bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
+    return value;
+}
+
+INLINE u64 id_of(u64 cgroup)
+{
+    return read_u64(read_u64(cgroup + CGROUP_KN) + KERNFS_ID);
+}
+#endif
+
+#ifdef SUBSYSTEM
+/* task->cgroups->subsys[SUBSYSTEM]->cgroup: the helper knows cgroup2 only. */
+INLINE u64 current_cgroup_id(void)
+{
+    u64 css_set = read_u64(bpf_get_current_task() + TASK_CGROUPS);
+    u64 css = read_u64(css_set + CSS_SET_SUBSYS + sizeof(u64) * SUBSYSTEM);
+
+    return id_of(read_u64(css + CSS_CGROUP));
+}
+#else
+#define current_cgroup_id bpf_get_current_cgroup_id
+#endif
+
 INLINE void write_back(struct cpu_state *cpu, struct slot *slot)
 {
     struct usage *usage = usages.lookup(&slot->id);
@@ -143,7 +175,7 @@ INLINE void charge(struct cpu_state *cpu, u64 switches)
         return;
     }
     cpu->now.at_ns = now;
-    id = bpf_get_current_cgroup_id();
+    id = current_cgroup_id();
     /* Process id 0 is the idle task of this CPU. */
     if (id == ROOT_ID && !(u32)bpf_get_current_pid_tgid()) {
         charge_idle(cpu, slice);
@@ -225,21 +257,13 @@ int flush(struct bpf_raw_tracepoint_args *ctx)
 }
 
 #ifdef CGROUP_KN
-INLINE u64 read_u64(u64 address)
-{
-    u64 value = 0;
-
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
-    return value;
-}
-
 /* TP_PROTO(struct cgroup *cgrp, const char *path), fired once the directory is
  * gone. Exiting tasks may still be charged to it. */
 RAW_TRACEPOINT_PROBE(cgroup_rmdir)
 {
     int zero = 0;
     u64 cgroup = ctx->args[0];
-    u64 id = read_u64(read_u64(cgroup + CGROUP_KN) + KERNFS_ID);
+    u64 id = id_of(cgroup);
     u32 hierarchy = (u32)read_u64(read_u64(cgroup + CGROUP_ROOT) + ROOT_HIERARCHY_ID);
     struct gone *record = gone_scratch.lookup(&zero);
     u64 *lost = gone_lost.lookup(&zero);

@@ -30,6 +30,18 @@ class Hierarchy:
     root: str = "/"
     """Which of its cgroups the mount point shows."""
 
+    @property
+    def controller(self) -> str | None:
+        """v1: the controller that stands for the hierarchy, None for cgroup2."""
+        for each in ("perf_event", "cpuacct"):
+            if each in self.controllers:
+                return each
+        return min(self.controllers & v1_controllers().keys(), default=None)
+
+    def number(self) -> int:
+        """The kernel's number of this hierarchy; cgroup2 has 0."""
+        return v1_controllers().get(self.controller or "", (0, 0))[0]
+
     def directory(self, path: str) -> str:
         """The directory of the cgroup `path` (as in `Place.path`)."""
         return self.mount + path.rstrip("/")
@@ -76,6 +88,17 @@ class Hierarchy:
             children = self.children(pending.pop())
             yield from children
             pending += [path for _, path in children]
+
+
+def v1_controllers() -> dict[str, tuple[int, int]]:
+    """Controller -> its hierarchy's number and count of cgroups (/proc/cgroups)."""
+    found = {}
+    with open("/proc/cgroups", encoding="ascii") as file:
+        for line in file:
+            if not line.startswith("#"):
+                name, number, cgroups, _ = line.split()
+                found[name] = int(number), int(cgroups)
+    return found
 
 
 def parse_mountinfo(text: str) -> list[Hierarchy]:

@@ -30,30 +30,52 @@ def bpf_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "bpf"
 
 
-def rmdir_offsets() -> dict[str, int]:
-    """What the `cgroup_rmdir` program must know of the kernel, {} without BTF."""
+OFFSETS = {
+    "CGROUP_KN": ("cgroup", "kn"),
+    "CGROUP_ROOT": ("cgroup", "root"),
+    "ROOT_HIERARCHY_ID": ("cgroup_root", "hierarchy_id"),
+    "KERNFS_ID": ("kernfs_node", "id"),
+}
+V1_OFFSETS = {
+    "TASK_CGROUPS": ("task_struct", "cgroups"),
+    "CSS_SET_SUBSYS": ("css_set", "subsys"),
+    "CSS_CGROUP": ("cgroup_subsys_state", "cgroup"),
+}
+
+
+def kernel_constants(controller: str | None) -> dict[str, int]:
+    """What the program must know of the running kernel, from its BTF.
+
+    For cgroup2 (no `controller`) it can do without: {} then, and removed
+    cgroups lose their paths. For v1 it can't: raises OSError, LookupError.
+    """
     from cgbpf.sources.btf import KernelTypes
 
     try:
         with KernelTypes() as types:
-            return {
-                "CGROUP_KN": types.offset("cgroup", "kn"),
-                "CGROUP_ROOT": types.offset("cgroup", "root"),
-                "ROOT_HIERARCHY_ID": types.offset("cgroup_root", "hierarchy_id"),
-                "KERNFS_ID": types.offset("kernfs_node", "id"),
-            }
+            wanted = OFFSETS | (V1_OFFSETS if controller else {})
+            found = {name: types.offset(*place) for name, place in wanted.items()}
+            if controller:
+                enumerator = f"{controller}_cgrp_id"
+                found["SUBSYSTEM"] = types.enumerator("cgroup_subsys_id", enumerator)
+            return found
     except (OSError, LookupError):
+        if controller:
+            raise
         return {}
 
 
-def load(constants: dict[str, int]) -> tuple[dict[str, int], Any]:
-    """Descriptors by name, and the object whose life they depend on."""
+def load(constants: dict[str, int], controller: str | None) -> tuple[dict[str, int], Any]:
+    """Descriptors by name, and the object whose life they depend on.
+
+    `controller`: of the v1 hierarchy that counts, None for cgroup2.
+    """
     os.environ["BCC_KERNEL_SOURCE"] = str(bpf_folder())
     from bcc import BPF  # type: ignore[import-untyped,unused-ignore]
 
     from cgbpf.sources.libbpf import possible_cpus
 
-    constants = constants | {"POSSIBLE_CPUS": possible_cpus()} | rmdir_offsets()
+    constants = constants | {"POSSIBLE_CPUS": possible_cpus()} | kernel_constants(controller)
     flags = [f"-D{name}={value}" for name, value in constants.items()]
     try:
         program, flush = _compiled(BPF, flags)
@@ -89,7 +111,7 @@ def main(arguments: list[str]) -> None:
         os.dup2(noise.fileno(), 1)
         os.dup2(noise.fileno(), 2)
         try:
-            fds, _attached = load(json.loads(arguments[1]))
+            fds, _attached = load(**json.loads(arguments[1]))
         except BaseException as error:  # bcc raises bare Exception, and SystemExit
             sys.stderr.flush()
             noise.seek(0)

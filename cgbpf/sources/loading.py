@@ -15,7 +15,7 @@ from typing import Any
 
 from cgbpf import privileges
 from cgbpf.errors import CgbpfError, NotPermitted, SourceUnavailable
-from cgbpf.hierarchy import Hierarchy
+from cgbpf.hierarchy import Hierarchy, v1_controllers
 
 MIN_CGROUPS = 16_384
 MAX_CGROUPS = 1 << 20
@@ -32,7 +32,9 @@ def room_for(cgroups: int) -> int:
 
 
 def count_cgroups(hierarchy: Hierarchy) -> int:
-    """How many cgroups there are, from cgroup.stat of the root (4.14+)."""
+    """How many cgroups there are: for cgroup2 from cgroup.stat of the root (4.14+)."""
+    if hierarchy.version == 1:
+        return v1_controllers().get(hierarchy.controller or "", (0, 0))[1]
     try:
         text = Path(hierarchy.directory("/"), "cgroup.stat").read_text()
         return int(dict(line.split() for line in text.splitlines())["nr_descendants"])
@@ -47,26 +49,21 @@ class Loading:
     """
 
     def __init__(self, hierarchy: Hierarchy, max_cgroups: int | None = None) -> None:
-        if hierarchy.version != 2:
-            raise SourceUnavailable(
-                f"perf filters on the v1 hierarchy at {hierarchy.mount} here, "
-                "and the BPF source counts cgroup2 only",
-                "use --source files",
-            )
         privileges.require_bpf()
         self.max_cgroups = max_cgroups or room_for(count_cgroups(hierarchy))
         constants = {
             "MAX_CGROUPS": self.max_cgroups,
             "MAX_GONE": MAX_GONE,
             "ROOT_ID": hierarchy.cgroup_id("/") or 1,
-            "HIERARCHY_ID": 0,
+            "HIERARCHY_ID": hierarchy.number(),
         }
+        config = {"constants": constants, "controller": hierarchy.controller}
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:  # closed here, or the wait for it has no end when the child fails
             # -I: what lies in the working directory must not be imported by root.
             self._child = subprocess.Popen(
                 [sys.executable, "-I", "-m", "cgbpf.sources.bpf_loader", str(theirs.fileno()),
-                 json.dumps(constants)],
+                 json.dumps(config)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )  # fmt: skip
