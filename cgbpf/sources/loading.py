@@ -58,7 +58,6 @@ class Loading:
         constants = {
             "MAX_CGROUPS": self.max_cgroups,
             "MAX_GONE": MAX_GONE,
-            "ROOT_ID": hierarchy.cgroup_id("/") or 1,
             "HIERARCHY_ID": 0,
         }
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
