@@ -19,7 +19,6 @@
  *   POSSIBLE_CPUS  the width of per-CPU maps
  *   MAX_CGROUPS    entries of `usages`
  *   MAX_GONE       entries of `gone`
- *   ROOT_ID        id of the root cgroup, the only one idle tasks live in
  *   HIERARCHY_ID   hierarchy whose removals are of interest (0: cgroup2)
  *   CGROUP_KN, CGROUP_ROOT, ROOT_HIERARCHY_ID, KERNFS_ID  offsets in bytes;
  *                  without them `cgroup_rmdir` is left out
@@ -175,12 +174,11 @@ INLINE void charge(struct cpu_state *cpu, u64 switches)
         return;
     }
     cpu->now.at_ns = now;
-    id = current_cgroup_id();
-    /* Process id 0 is the idle task of this CPU. */
-    if (id == ROOT_ID && !(u32)bpf_get_current_pid_tgid()) {
+    if (!(u32)bpf_get_current_pid_tgid()) { /* the idle task of this CPU */
         charge_idle(cpu, slice);
         return;
     }
+    id = current_cgroup_id();
     slot = &cpu->slots[id & (SLOTS - 1)];
     if (slot->id != id) {
         if (slot->cpu_ns | slot->switches)

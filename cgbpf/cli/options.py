@@ -39,12 +39,21 @@ class Seconds(click.ParamType[float]):
         return seconds
 
 
+class _OneLine(logging.Formatter):
+    """What is logged may hold names from outside."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
 def verbosity(command: Command) -> Command:
     """Adds -v: what is done goes to stderr."""
 
     def apply(_: click.Context, __: click.Parameter, value: int) -> None:
         level = logging.DEBUG if value else logging.WARNING
-        logging.basicConfig(level=level, format="cgbpf: %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(_OneLine("cgbpf: %(message)s"))
+        logging.basicConfig(level=level, handlers=[handler])
 
     return click.option(
         "-v", "--verbose", count=True, expose_value=False, callback=apply, is_eager=True,

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 from functools import lru_cache
 
-from cgbpf.errors import PerfUnusable
-from cgbpf.perf.argv import check_event, named_event
+from cgbpf.errors import BadRequest, PerfUnusable
+from cgbpf.perf.argv import check_event, event_name, named_event
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +100,11 @@ def default_event() -> str:
 
 def chosen_events(requested: tuple[str, ...]) -> list[str]:
     """The events to record: those requested, or the default one."""
+    names = [event_name(0, "", event) for event in requested]
     for event in requested:
         check_event(event)
+        if names.count(event_name(0, "", event)) > 1:
+            raise BadRequest(f"--event {event!r} is given twice", "give each event once")
         problem = failure(event)
         if problem:
             raise PerfUnusable(

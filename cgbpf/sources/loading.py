@@ -54,7 +54,6 @@ class Loading:
         constants = {
             "MAX_CGROUPS": self.max_cgroups,
             "MAX_GONE": MAX_GONE,
-            "ROOT_ID": hierarchy.cgroup_id("/") or 1,
             "HIERARCHY_ID": hierarchy.number(),
         }
         config = {"constants": constants, "controller": hierarchy.controller}

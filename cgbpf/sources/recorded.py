@@ -9,6 +9,7 @@ integers of any size.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +20,8 @@ from cgbpf.errors import InputDamaged, OutputRefused
 from cgbpf.hierarchy import Hierarchy
 from cgbpf.model import JSON, SCHEMA, Probe, Seen, Snapshot
 from cgbpf.sources.base import Source
+
+log = logging.getLogger(__name__)
 
 _FORMAT = "cgbpf-run"
 _COLUMNS = ("ids", "cpu_ns", "switches", "cpu_ns_by_cpu")
@@ -179,6 +182,9 @@ class RecordedSource:
         try:
             line = self._lines.readline()
             if not line:
+                raise EOFError
+            if not line.endswith("\n"):
+                log.warning("the last line of %s is cut short, and is left out", self._name)
                 raise EOFError
             value = json.loads(line)
         except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8

@@ -212,3 +212,9 @@ def test_a_perf_that_tells_no_version_is_unusable(perf: Path) -> None:
 def test_requested_events_are_tried_and_kept_in_order(perf: Path) -> None:
     script(perf, 'echo "1;;x" >&2')
     assert module.chosen_events(("b", "a:u")) == ["b", "a:u"]
+
+
+@pytest.mark.parametrize("pair", [("cycles", "cycles"), ("cpu-clock:u", "cpu-clock_u")])
+def test_events_whose_samples_could_not_be_told_apart_are_refused(pair: tuple[str, str]) -> None:
+    with pytest.raises(BadRequest, match="given twice"):
+        module.chosen_events(pair)

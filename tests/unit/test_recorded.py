@@ -167,10 +167,25 @@ def test_a_run_without_any_snapshot_is_refused(tmp_path: Path) -> None:
         replay(tmp_path / "run")
 
 
-def test_a_truncated_last_line_is_refused_and_those_before_it_can_be_read(tmp_path: Path) -> None:
+def test_a_last_line_that_is_cut_short_loses_only_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a full disk or a kill -9 leaves; said, and no error."""
+    file = saved(tmp_path / "run")
+    whole = file.read_bytes()
+    file.write_bytes(whole + whole.splitlines(keepends=True)[-1][:-30])
+    source = RecordedSource(file)
+    assert_same(first(), source.snapshot())
+    source.snapshot()
+    with pytest.raises(EOFError):
+        source.snapshot()
+    assert "cut short" in caplog.text
+
+
+def test_damage_in_the_middle_is_refused_and_what_is_before_it_can_be_read(tmp_path: Path) -> None:
     file = saved(tmp_path / "run")
     lines = file.read_bytes().splitlines(keepends=True)
-    file.write_bytes(lines[0] + lines[1] + lines[2][:-30])
+    file.write_bytes(lines[0] + lines[1] + lines[2][:-30] + b"\n" + lines[2])
     source = RecordedSource(file)
     assert_same(first(), source.snapshot())
     with pytest.raises(InputDamaged, match="not JSON"):

@@ -21,7 +21,7 @@ WINDOW_S = 1.0
 SIZES = (1_000, 10_000)
 _COMPILES = (
     "import numpy; from cgbpf.sources.bpf_loader import load;"
-    "kept = load({'MAX_CGROUPS': 16384, 'MAX_GONE': 4096, 'ROOT_ID': 1, 'HIERARCHY_ID': 0})"
+    "kept = load({'MAX_CGROUPS': 16384, 'MAX_GONE': 4096, 'HIERARCHY_ID': 0})"
 )
 PEERS = {
     "interpreter": "",

@@ -41,7 +41,7 @@ FLOORS = ("empty", "clock", "clock_id", "hash", "one_slot", "runtime")
 SHIPPED = "cgbpf"
 WARM_UP, CHUNKS, PASSES = 300, 15, 100
 PIPE_LOOPS = 40_000
-CONSTANTS = {"MAX_CGROUPS": 16_384, "MAX_GONE": 4096, "ROOT_ID": 1, "HIERARCHY_ID": 0}
+CONSTANTS = {"MAX_CGROUPS": 16_384, "MAX_GONE": 4096, "HIERARCHY_ID": 0}
 STEPS = {
     "null": "no program (control)",
     "empty": "empty raw tracepoint",

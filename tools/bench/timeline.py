@@ -52,7 +52,7 @@ def loader() -> None:
 
     _mark("import bcc")
     child.rmdir_offsets = dict  # done above
-    child.load({"MAX_CGROUPS": 16_384, "MAX_GONE": 4096, "ROOT_ID": 1, "HIERARCHY_ID": 0})
+    child.load({"MAX_CGROUPS": 16_384, "MAX_GONE": 4096, "HIERARCHY_ID": 0})
     _mark("compile, load, attach")
 
 
