@@ -115,11 +115,32 @@ def parse_mountinfo(text: str) -> list[Hierarchy]:
             Hierarchy(
                 version=2 if kind[0] == "cgroup2" else 1,
                 mount=_unescape(fields[4]).rstrip("/"),
-                controllers=frozenset(kind[2].split(",")) if kind[0] == "cgroup" else frozenset(),
+                controllers=_controllers(kind[2]) if kind[0] == "cgroup" else frozenset(),
                 root=_unescape(fields[3]),
             )
         )
     return found
+
+
+# Options of a v1 mount that are no controllers (cgroups(7), kernel/cgroup/cgroup-v1.c).
+_FLAGS = {
+    "rw",
+    "ro",
+    "none",
+    "noprefix",
+    "xattr",
+    "clone_children",
+    "cpuset_v2_mode",
+    "favordynmods",
+}
+
+
+def _controllers(options: str) -> frozenset[str]:
+    return frozenset(
+        each
+        for each in options.split(",")
+        if each not in _FLAGS and not each.startswith("release_agent=")
+    )
 
 
 def _unescape(text: str) -> str:
@@ -155,6 +176,22 @@ def perf_hierarchy(mounts: Sequence[Hierarchy]) -> Hierarchy:
         raise SourceUnavailable(
             "no cgroup hierarchy that perf can filter on is mounted",
             "mount one: mount -t cgroup2 none /sys/fs/cgroup",
+        )
+    return chosen
+
+
+HIERARCHIES = ("auto", "perf_event", "cpuacct", "unified")
+
+
+def ranked_hierarchy(mounts: Sequence[Hierarchy], name: str = "auto") -> Hierarchy:
+    """What is ranked: perf's hierarchy, or the one that has the controller `name`."""
+    if name == "auto":
+        return perf_hierarchy(mounts)
+    chosen = unified(mounts) if name == "unified" else with_controller(mounts, name)
+    if chosen is None:
+        raise SourceUnavailable(
+            f"no {'cgroup2' if name == 'unified' else 'v1 ' + name} hierarchy is mounted",
+            "leave out --hierarchy",
         )
     return chosen
 

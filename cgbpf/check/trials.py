@@ -84,7 +84,7 @@ def libraries(found: Sources) -> Sources:
     """libbpf, and through it the kernel's types."""
     import ctypes
 
-    from cgbpf.sources.bpf_loader import rmdir_offsets
+    from cgbpf.sources.bpf_loader import kernel_constants
     from cgbpf.sources.libbpf import library
 
     try:
@@ -93,7 +93,7 @@ def libraries(found: Sources) -> Sources:
         return found
     tell.restype = ctypes.c_char_p
     version = (tell() or b"").decode(errors="replace").removeprefix("v")
-    return replace(found, libbpf=version, types=len(rmdir_offsets()))
+    return replace(found, libbpf=version, types=len(kernel_constants()))
 
 
 def probe(found: Sources, ranked: Hierarchy) -> Sources:

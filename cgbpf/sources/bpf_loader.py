@@ -43,7 +43,7 @@ V1_OFFSETS = {
 }
 
 
-def kernel_constants(controller: str | None) -> dict[str, int]:
+def kernel_constants(controller: str | None = None) -> dict[str, int]:
     """What the program must know of the running kernel, from its BTF.
 
     For cgroup2 (no `controller`) it can do without: {} then, and removed
@@ -65,7 +65,7 @@ def kernel_constants(controller: str | None) -> dict[str, int]:
         return {}
 
 
-def load(constants: dict[str, int], controller: str | None) -> tuple[dict[str, int], Any]:
+def load(constants: dict[str, int], controller: str | None = None) -> tuple[dict[str, int], Any]:
     """Descriptors by name, and the object whose life they depend on.
 
     `controller`: of the v1 hierarchy that counts, None for cgroup2.

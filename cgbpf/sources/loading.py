@@ -49,6 +49,12 @@ class Loading:
     """
 
     def __init__(self, hierarchy: Hierarchy, max_cgroups: int | None = None) -> None:
+        if hierarchy.version == 1 and hierarchy.controller is None:
+            raise SourceUnavailable(
+                f"the v1 hierarchy at {hierarchy.mount} has no controller that the kernel "
+                "could be asked for",
+                "use --source files",
+            )
         privileges.require_bpf()
         self.max_cgroups = max_cgroups or room_for(count_cgroups(hierarchy))
         constants = {
@@ -103,6 +109,11 @@ def _translate(answer: dict[str, Any]) -> CgbpfError:
             f"BCC is not installed for {sys.executable}",
             "apt install python3-bpfcc, and use a Python that sees it "
             "(/usr/bin/python3, or a venv with --system-site-packages)",
+        )
+    if error.startswith(("LookupError", "OSError")) and "BTF" in error:
+        return SourceUnavailable(
+            f"counting a v1 hierarchy needs the kernel's type information: {error}",
+            "use a kernel with CONFIG_DEBUG_INFO_BTF, or --source files",
         )
     if "Operation not permitted" in detail or "Permission denied" in detail:
         return NotPermitted(

@@ -70,9 +70,9 @@ def test_missing_capabilities_are_an_error_with_a_remedy(monkeypatch: pytest.Mon
         Loading(Hierarchy(2, "/nowhere"))
 
 
-def test_a_v1_hierarchy_is_not_for_bpf() -> None:
-    with pytest.raises(SourceUnavailable, match=r"v1 hierarchy at /v1 here.*--source files"):
-        Loading(Hierarchy(1, "/v1", frozenset({"perf_event"})))
+def test_a_v1_hierarchy_without_a_controller_is_not_for_bpf() -> None:
+    with pytest.raises(SourceUnavailable, match=r"v1 hierarchy at /v1 has no.*--source files"):
+        Loading(Hierarchy(1, "/v1", frozenset({"name=systemd"})))
 
 
 @pytest.mark.parametrize(
