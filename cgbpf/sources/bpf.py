@@ -7,12 +7,13 @@ maps of `bpf/cgroup_cpu.c`, whose layout is repeated here and nowhere else.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterable
-from errno import ENXIO
+from errno import EINVAL, ENXIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from cgbpf.sources.usage import Files
 
 if TYPE_CHECKING:
     from cgbpf.model import U64
+
+log = logging.getLogger(__name__)
 
 SLOTS = 32
 PATH_LEN = 1024
@@ -56,6 +59,7 @@ class BpfSource:
         self._keys: U64 = np.zeros(0, dtype=np.uint64)
         self._order = np.argsort(self._keys)
         self._dying: dict[int, int] = {}  # removed id -> CPU time at the last snapshot
+        self._hopping = False
         self._buried: list[int] = []  # whose entries were deleted at the last snapshot
         self._fds: dict[str, int] = loading.descriptors()
         try:
@@ -70,12 +74,16 @@ class BpfSource:
 
     def snapshot(self) -> Snapshot:
         offline = self._flush()
+        cached = range(self._cpus) if self._hopping else offline
         at_ns, wall = time.monotonic_ns(), time.time()
+        # The hash first: what moves there from a cache in between is missed now
+        # and found next time, never counted twice.
+        kept = self._usages.read()
         states = read_one(self._fds["cpus"], _WORDS, self._cpus)
-        ids, usage = self._usage(states, offline)
+        ids, usage = self._usage(kept, states, cached)
         sums = usage.sum(axis=1, dtype=np.uint64)
         totals = states[:, _FLUSHED:_FIRST].copy()
-        totals[list(offline)] = states[list(offline), _NOW:_FLUSHING]
+        totals[list(cached)] = states[list(cached), _NOW:_FLUSHING]
         watched = states[:, _FIRST] > 0
         spans = totals[:, _AT] - states[:, _FIRST] - totals[:, _AWAY]
         snapshot = Snapshot(
@@ -94,18 +102,20 @@ class BpfSource:
         self._bury(snapshot)
         return snapshot
 
-    def _usage(self, states: U64, offline: tuple[int, ...]) -> tuple[U64, U64]:
-        """Sorted ids, and (cgroups, CPUs, [ns, switches])."""
-        keys, values = self._usages.read()
+    def _usage(self, kept: tuple[U64, Any], states: U64, cached: Iterable[int]) -> tuple[U64, U64]:
+        """Sorted ids, and (cgroups, CPUs, [ns, switches]). `cached`: CPUs whose
+        cache could not be emptied into the hash.
+        """
+        keys, values = kept
         usage = values.view(np.uint64).reshape(len(keys), self._cpus, 2)
-        for cpu in offline:  # nobody could empty its cache into the hash
-            for cgroup_id, *cached in states[cpu, _CACHE:].reshape(SLOTS, 3).tolist():
-                if not any(cached):
+        for cpu in cached:
+            for cgroup_id, *slot in states[cpu, _CACHE:].reshape(SLOTS, 3).tolist():
+                if not any(slot):
                     continue
                 if cgroup_id not in keys:
                     keys = np.append(keys, np.uint64(cgroup_id))
                     usage = np.append(usage, np.zeros((1, self._cpus, 2), np.uint64), axis=0)
-                usage[keys == cgroup_id, cpu] += np.array(cached, dtype=np.uint64)
+                usage[keys == cgroup_id, cpu] += np.array(slot, dtype=np.uint64)
         if not np.array_equal(keys, self._keys):  # mostly as at the last snapshot
             self._keys, self._order = keys, np.argsort(keys)
         return keys[self._order], usage[self._order]
@@ -136,15 +146,37 @@ class BpfSource:
         offline = []
         for cpu in range(self._cpus):
             try:
-                run_on_cpu(self._fds["flush"], cpu)
+                self._charge_now(cpu)
             except OSError as error:
-                if error.errno != ENXIO:
+                if error.errno not in (ENXIO, EINVAL):
                     raise SourceUnavailable(
                         f"the kernel can't run the probe on CPU {cpu}: {error.strerror}",
-                        "it needs Linux 5.10 or later; use --source files",
+                        "use --source files",
                     ) from error
                 offline.append(cpu)
         return tuple(offline)
+
+    def _charge_now(self, cpu: int) -> None:
+        """Charges the slice in flight on `cpu`. Raises OSError for one that is offline.
+
+        A kernel before 5.10 can't run the program on a chosen CPU. There this
+        thread takes the place of the task that runs, which is then charged by
+        the switch; the CPU's cache is read where it is.
+        """
+        if not self._hopping:
+            try:
+                run_on_cpu(self._fds["flush"], cpu)
+                return
+            except OSError as error:
+                if error.errno == ENXIO:
+                    raise
+                log.debug("can't run the probe on CPU %d: %s", cpu, error)
+                self._hopping = True
+        allowed = os.sched_getaffinity(0)
+        try:
+            os.sched_setaffinity(0, {cpu})
+        finally:
+            os.sched_setaffinity(0, allowed)
 
     def _probe(self, totals: U64, used: int, offline: tuple[int, ...]) -> Probe:
         missed, runs, run_ns = 0, 0, 0

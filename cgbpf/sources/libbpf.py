@@ -45,7 +45,8 @@ def library() -> Any:
     batch: list[Any] = [c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p]
     lib.bpf_map_lookup_batch.argtypes = batch
     lib.bpf_map_lookup_and_delete_batch.argtypes = batch
-    lib.bpf_map_delete_batch.argtypes = [c_int, c_void_p, POINTER(c_uint32), c_void_p]
+    lib.bpf_map_delete_elem.argtypes = [c_int, c_void_p]
+    lib.bpf_map_get_next_key.argtypes = [c_int, c_void_p, c_void_p]
     lib.bpf_map_lookup_elem.argtypes = [c_int, c_void_p, c_void_p]
     lib.bpf_prog_test_run_opts.argtypes = [c_int, c_void_p]
     lib.btf__load_vmlinux_btf.restype = c_void_p

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import byref, c_size_t, c_uint32, c_uint64
-from errno import ENOENT
+from errno import EINVAL, ENOENT, ENOTSUP
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,15 +39,42 @@ class HashReader:
         self._room = min(_CHUNK, max_entries)
         self._keys = np.empty(self._room, dtype=np.uint64)
         self._values = np.empty((self._room, value_bytes), dtype=np.uint8)
+        self._no_batches = False
         self._options = _BatchOptions(sz=ctypes.sizeof(_BatchOptions))
 
     def read(self) -> tuple[U64, Any]:
         """All keys (n,) and the bytes of all values (n, value_bytes)."""
-        return self._batches(library().bpf_map_lookup_batch)
+        return self._all(library().bpf_map_lookup_batch, drain=False)
 
     def drain(self) -> tuple[U64, Any]:
         """As `read`, and leaves the map empty."""
-        return self._batches(library().bpf_map_lookup_and_delete_batch)
+        return self._all(library().bpf_map_lookup_and_delete_batch, drain=True)
+
+    def _all(self, call: Any, drain: bool) -> tuple[U64, Any]:
+        if not self._no_batches:
+            try:
+                return self._batches(call)
+            except OSError as error:
+                if error.errno not in (EINVAL, ENOTSUP):
+                    raise
+                self._no_batches = True
+        return self._one_by_one(drain)
+
+    def _one_by_one(self, drain: bool) -> tuple[U64, Any]:
+        """For kernels before 5.6, which have no batches (commit cb4d03ab499d)."""
+        keys, values = [], []
+        key, before = c_uint64(0), None
+        while library().bpf_map_get_next_key(self._fd, before, byref(key)) == 0:
+            value = np.empty(self._values.shape[1], dtype=np.uint8)
+            if library().bpf_map_lookup_elem(self._fd, byref(key), value.ctypes.data) == 0:
+                keys.append(key.value)
+                values.append(value)
+            before = byref(c_uint64(key.value))
+        found = np.array(keys, dtype=np.uint64)
+        if drain:
+            self.delete(found)
+        shape = (len(keys), self._values.shape[1])
+        return found, np.array(values, dtype=np.uint8).reshape(shape)
 
     def _batches(self, call: Any) -> tuple[U64, Any]:
         keys, values = [], []
@@ -74,9 +101,6 @@ class HashReader:
     def delete(self, keys: U64) -> None:
         """Deletes `keys`; those that are gone already are no error."""
         for key in keys:
-            one, count = c_uint64(int(key)), c_uint32(1)
-            failed = library().bpf_map_delete_batch(
-                self._fd, byref(one), byref(count), byref(self._options)
-            )
-            if failed and ctypes.get_errno() != ENOENT:
+            one = c_uint64(int(key))
+            if library().bpf_map_delete_elem(self._fd, byref(one)) and ctypes.get_errno() != ENOENT:
                 raise last_error()

@@ -41,6 +41,10 @@ def rank() -> None:
     _mark("detach")
 
 
+def _nothing(controller: str | None = None) -> dict[str, int]:
+    return {}
+
+
 def loader() -> None:
     """What the child does that compiles and attaches."""
     import cgbpf.sources.bpf_loader as child
@@ -51,7 +55,7 @@ def loader() -> None:
     import bcc  # type: ignore[import-untyped,unused-ignore]  # noqa: F401
 
     _mark("import bcc")
-    child.kernel_constants = lambda _: {}  # done above
+    child.kernel_constants = _nothing  # done above
     child.load({"MAX_CGROUPS": 16_384, "MAX_GONE": 4096, "HIERARCHY_ID": 0})
     _mark("compile, load, attach")
 
