@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cgbpf.errors import SourceUnavailable
 
 MOUNTINFO = "/proc/self/mountinfo"
+OWN = "/proc/self/cgroup"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,33 @@ class Hierarchy:
     def number(self) -> int:
         """The kernel's number of this hierarchy; cgroup2 has 0."""
         return v1_controllers().get(self.controller or "", (0, 0))[0]
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether the mount shows the whole hierarchy, not a container's part of it.
+
+        The root of every hierarchy is inode 1: it is made first (kernfs_create_root).
+        """
+        return self.cgroup_id("/") == 1
+
+    def own_path(self, text: str) -> str | None:
+        """Our own cgroup, from the text of /proc/self/cgroup
+        (cgroups(7)), None where the mount does not show it.
+        """
+        for line in text.split("\n"):
+            number, _, rest = line.partition(":")
+            controllers, _, path = rest.partition(":")
+            ours = self.controllers & set(controllers.split(","))
+            if path and (ours if self.version == 1 else number == "0"):
+                return self._below_mount(path)
+        return None
+
+    def _below_mount(self, path: str) -> str | None:
+        if self.root == "/":
+            return path
+        if path == self.root or path.startswith(self.root + "/"):
+            return path[len(self.root) :] or "/"
+        return None
 
     def directory(self, path: str) -> str:
         """The directory of the cgroup `path` (as in `Place.path`)."""
@@ -148,10 +176,18 @@ def _unescape(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
-def mounted() -> list[Hierarchy]:
-    """The cgroup mounts that this process sees."""
+def mounted(below: str = "/") -> list[Hierarchy]:
+    """The cgroup mounts that this process sees, only those at or below a directory."""
     with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        return parse_mountinfo(file.read())
+        mounts = parse_mountinfo(file.read())
+    prefix = os.path.realpath(below).rstrip("/")
+    return [each for each in mounts if f"{each.mount}/".startswith(f"{prefix}/")]
+
+
+def own_cgroup(hierarchy: Hierarchy) -> str | None:
+    """The path of the cgroup in which this process is."""
+    with open(OWN, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        return hierarchy.own_path(file.read())
 
 
 def with_controller(mounts: Sequence[Hierarchy], controller: str) -> Hierarchy | None:

@@ -180,3 +180,5 @@ class Recipe:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     score: str = "cpu"
+    own: bool = False
+    """Whether the unit that cgbpf itself runs in is ranked, too."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cgbpf.errors import NothingFound
+from cgbpf.hierarchy import own_cgroup
 from cgbpf.measure import interval
 from cgbpf.model import Dropped, Interval, Ranking, Recipe, Row, Seen
 from cgbpf.perf.names import perf_name, refusal
@@ -59,7 +60,9 @@ def ranking(
     """
     score = check_recipe(recipe)
     facts = _Facts(observed, source)
-    used = Units(observed, grouping or Grouping(recipe.level))
+    grouping = grouping or Grouping(recipe.level)
+    own = None if recipe.own else _own_unit(source, grouping)
+    used = Units(observed, grouping)
     idle = []
     if score.columns & FILE_COLUMNS:
         idle = idle_units(used, source.all_paths(), recipe.level)
@@ -70,6 +73,9 @@ def ranking(
         if len(rows) == recipe.limit:
             break
         if chosen.path(index) in without:
+            continue
+        if chosen.path(index) == own:
+            dropped.append(Dropped(own, "cgbpf itself runs in it; --own takes it, too"))
             continue
         value = scores[index]
         row = facts.row(chosen.unit(index), None if value is None else float(value))
@@ -106,6 +112,13 @@ def require_rows(result: Ranking, recipe: Recipe) -> None:
         "check that containers are running, and try a longer --window; "
         "what runs in the root cgroup belongs to no container",
     )
+
+
+def _own_unit(source: Source, grouping: Grouping) -> str | None:
+    """The unit that this process runs in: a profiler is not what people look for."""
+    path = None if source.kind == "recorded" else own_cgroup(source.hierarchy)
+    number = -1 if path is None else grouping.numbers([path])[0]
+    return None if number < 0 else grouping.identities[number].path
 
 
 def _unfit(row: Row) -> str | None:

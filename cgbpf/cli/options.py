@@ -7,6 +7,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,12 +97,13 @@ def recipe_options(limit: int) -> Callable[[Command], Command]:
             "second), memory, working_set (MiB), lifetime_cpu_s; or 'cumulative': "
             "lifetime CPU seconds + memory MiB, as gProfiler does.",
         )
+        @click.option("--own", is_flag=True, help="Also the unit that cgbpf itself runs in.")
         @functools.wraps(command)
         def wrapped(
             limit: int, level: str, include: tuple[str, ...], exclude: tuple[str, ...],
-            score: str, **rest: Any,
+            score: str, own: bool, **rest: Any,
         ) -> Any:  # fmt: skip
-            recipe = Recipe(limit, level, include, exclude, score)
+            recipe = Recipe(limit, level, include, exclude, score, own)
             return command(recipe=recipe, **rest)
 
         return wrapped  # type: ignore[return-value]
@@ -109,57 +111,86 @@ def recipe_options(limit: int) -> Callable[[Command], Command]:
     return decorate
 
 
-def source_options(replay: bool) -> Callable[[Command], Command]:
-    """Adds --window, --source and --save, and --replay where that makes sense."""
-    options = [
-        click.option(
-            "--window", type=Seconds(), default=1.0, show_default=True,
-            help="How long to measure.",
-        ),
-        click.option(
-            "--source", type=click.Choice(["auto", "bpf", "files"]), default="auto",
-            show_default=True,
-            help="Exact counts by BPF, or the kernel's files; auto falls back to files, "
-            "and says why.",
-        ),
-        click.option(
-            "--save", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-            help="Keep what was measured as JSON lines.",
-        ),
-    ]  # fmt: skip
-    if replay:
-        options.append(
-            click.option(
-                "--replay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-                help="Rank a run that --save kept instead of this host.",
-            )
-        )  # fmt: skip
+@dataclass(frozen=True)
+class Measuring:
+    """What the options of `source_options` say."""
 
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
+    window: float
+    source: str
+    save: Path | None
+    cgroup_root: Path
+    replay: Path | None = None
+    hierarchy: str = "auto"
 
-    return decorate
+
+def source_options(command: Command) -> Command:
+    """Adds the options of how to measure, given to the command as `measuring`."""
+
+    @click.option(
+        "--window", type=Seconds(), default=1.0, show_default=True, help="How long to measure."
+    )
+    @click.option(
+        "--source",
+        type=click.Choice(["auto", "bpf", "files"]),
+        default="auto",
+        show_default=True,
+        help="Exact counts by BPF, or the kernel's files; auto falls back to files, and says why.",
+    )
+    @click.option(
+        "--save",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Keep what was measured as JSON lines.",
+    )
+    @click.option(
+        "--cgroup-root",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        default=Path("/"),
+        metavar="DIR",
+        help="Take only cgroup mounts at or below DIR: the host's, inside a container.",
+    )
+    @functools.wraps(command)
+    def wrapped(
+        window: float, source: str, save: Path | None, cgroup_root: Path, **rest: Any
+    ) -> Any:  # fmt: skip
+        chosen = {name: rest.pop(name) for name in ("replay", "hierarchy") if name in rest}
+        measuring = Measuring(window, source, save, cgroup_root, **chosen)
+        return command(measuring=measuring, **rest)
+
+    return wrapped  # type: ignore[return-value]
 
 
 @contextlib.contextmanager
-def opened(source: str, save: Path | None, replay: Path | None) -> Iterator[Source]:
+def opened(measuring: Measuring) -> Iterator[Source]:
     """The source that the options ask for; a fallback is announced once."""
-    from cgbpf.sources.choose import open_source
     from cgbpf.sources.recorded import RecordedSource, Saver
 
-    if replay and (save or source != "auto"):
+    replay = measuring.replay
+    if replay and (measuring.save or measuring.source != "auto"):
         raise BadRequest("--replay goes with neither --save nor --source", "leave one out")
-    chosen: Source = RecordedSource(replay) if replay else open_source(source)
+    chosen: Source = RecordedSource(replay) if replay else _live(measuring)
     try:
-        if chosen.fallback_reason:
-            warn(f"counting from the kernel's files: {chosen.fallback_reason}")
-        if save:
-            chosen = Saver(chosen, save)
+        if measuring.save:
+            chosen = Saver(chosen, measuring.save)
         yield chosen
     finally:
         chosen.close()
+
+
+def _live(measuring: Measuring) -> Source:
+    from cgbpf.hierarchy import mounted
+    from cgbpf.sources.choose import open_source
+
+    mounts = mounted(str(measuring.cgroup_root))
+    chosen = open_source(measuring.source, mounts, measuring.hierarchy)
+    if chosen.fallback_reason:
+        warn(f"counting from the kernel's files: {chosen.fallback_reason}")
+    if not chosen.hierarchy.shows_all:
+        warn(
+            f"{chosen.hierarchy.mount} shows only a part of this host's cgroups (a container?): "
+            "mount the host's and name it by --cgroup-root"
+        )
+    return chosen
 
 
 def warn(message: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cgbpf.cli.options import (
+    Measuring,
     import_tables,
     opened,
     recipe_options,
@@ -15,6 +16,8 @@ from cgbpf.cli.options import (
     verbosity,
     warn_of_losses,
 )
+from cgbpf.errors import BadRequest
+from cgbpf.hierarchy import HIERARCHIES
 from cgbpf.model import Recipe
 
 EPILOG = """\b
@@ -27,7 +30,20 @@ Examples:
 
 @click.command("rank", epilog=EPILOG)
 @recipe_options(limit=20)
-@source_options(replay=True)
+@source_options
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Rank a run that --save kept instead of this host.",
+)
+@click.option(
+    "--hierarchy",
+    type=click.Choice(HIERARCHIES),
+    default="auto",
+    show_default=True,
+    help="What to rank; auto is where perf looks names up.",
+)
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv", "perf"]), default="table",
     show_default=True,
@@ -36,8 +52,7 @@ Examples:
 @click.option("--per-cpu", is_flag=True, help="Each unit's time on each CPU, too.")
 @verbosity
 def command(
-    recipe: Recipe, window: float, source: str, save: Path | None, replay: Path | None,
-    form: str, per_cpu: bool,
+    recipe: Recipe, measuring: Measuring, form: str, per_cpu: bool
 ) -> None:  # fmt: skip
     """Rank the hottest cgroups of the next seconds.
 
@@ -47,11 +62,13 @@ def command(
     from cgbpf.recipe import check_recipe
 
     check_recipe(recipe)
-    with opened(source, save, replay) as chosen:
+    if form == "perf" and measuring.hierarchy != "auto":
+        raise BadRequest("--format perf goes not with --hierarchy", "perf looks in its own only")
+    with opened(measuring) as chosen:
         from cgbpf.pipeline import observe, ranking, require_rows
         from cgbpf.report import ranking as report
 
-        observed = observe(chosen, window, meanwhile=import_tables)
+        observed = observe(chosen, measuring.window, meanwhile=import_tables)
         result = ranking(observed, recipe, chosen, for_perf=form == "perf")
         if form != "json":
             require_rows(result, recipe)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cgbpf.cli.options import (
+    Measuring,
     Seconds,
     import_tables,
     opened,
@@ -43,7 +44,7 @@ DEFAULT_DURATION_S = 10.0
 
 @click.command("record", epilog=EPILOG)
 @recipe_options(limit=50)
-@source_options(replay=False)
+@source_options
 @click.option(
     "--duration",
     type=Seconds(),
@@ -73,7 +74,7 @@ DEFAULT_DURATION_S = 10.0
 @click.argument("command_line", nargs=-1, metavar="[-- COMMAND]", type=click.UNPROCESSED)
 @verbosity
 def command(
-    recipe: Recipe, window: float, source: str, save: Path | None, duration: float | None,
+    recipe: Recipe, measuring: Measuring, duration: float | None,
     output: Path | None, frequency: int, events: tuple[str, ...], command_line: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Record the hottest cgroups with perf.
@@ -99,7 +100,7 @@ def command(
         command=command_line,
     )
     try:
-        return _record(plan, recipe, window, source, save)
+        return _record(plan, recipe, measuring)
     finally:
         remove_if_empty(folder)
 
@@ -122,17 +123,18 @@ def _events(requested: tuple[str, ...]) -> list[str]:
     return chosen_events(requested)
 
 
-def _record(plan: Plan, recipe: Recipe, window: float, source: str, save: Path | None) -> int:
+def _record(plan: Plan, recipe: Recipe, measuring: Measuring) -> int:
     from cgbpf.perf.events import version
     from cgbpf.perf.output import write_manifest
     from cgbpf.perf.recording import follow
 
     interrupted = _catch_signals()
-    with opened(source, save, None) as chosen:
+    with opened(measuring) as chosen:
+        _require_perfs_view(chosen)
         from cgbpf.report.ranking import ranking_object
 
         kind = chosen.kind
-        perf, recording = _start(plan, recipe, window, chosen)
+        perf, recording = _start(plan, recipe, measuring.window, chosen)
         header = ranking_object(recording.ranking, chosen)
     # The probe is gone from here on: what is recorded does not pay for it.
     with _progress(plan) as progress:
@@ -144,6 +146,19 @@ def _record(plan: Plan, recipe: Recipe, window: float, source: str, save: Path |
     if recording.problem:
         raise recording.problem
     return interrupted() if recording.interrupted else _as_shell(recording.command_exit or 0)
+
+
+def _require_perfs_view(source: Source) -> None:
+    """Raises PerfUnusable where perf would look names up elsewhere."""
+    from cgbpf.errors import PerfUnusable
+    from cgbpf.hierarchy import mounted, perf_hierarchy
+
+    perfs = perf_hierarchy(mounted())
+    if perfs.cgroup_id("/") != source.hierarchy.cgroup_id("/"):
+        raise PerfUnusable(
+            f"perf looks cgroups up in {perfs.mount}, not in {source.hierarchy.mount}",
+            "mount the host's hierarchy after it, or over it",
+        )
 
 
 def _as_shell(code: int) -> int:

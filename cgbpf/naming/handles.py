@@ -40,7 +40,7 @@ class Handles:
     """Opens the cgroups of one hierarchy by id."""
 
     def __init__(self, hierarchy: Hierarchy) -> None:
-        self._prefix = len(hierarchy.mount)
+        self._prefix = hierarchy.mount
         self._mount = os.open(hierarchy.mount, os.O_RDONLY | os.O_DIRECTORY)
         self._handle = _FileHandle(8, FILEID_KERNFS, 0)
         self._pointer = ctypes.pointer(self._handle)
@@ -59,7 +59,11 @@ class Handles:
             os.close(fd)
         if full.endswith(" (deleted)") and not os.path.lexists(full):
             return None
-        return full[self._prefix :] or "/"
+        if full == self._prefix:
+            return "/"
+        if not full.startswith(self._prefix + "/"):
+            return None  # outside of what the mount shows: a container's part
+        return full[len(self._prefix) :]
 
     def close(self) -> None:
         if self._mount >= 0:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from errno import EINVAL, ENXIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,13 +49,14 @@ class BpfSource:
         hierarchy: Hierarchy,
         max_cgroups: int | None = None,
         loading: Loading | None = None,
+        mounts: Sequence[Hierarchy] | None = None,
     ) -> None:
         """`loading`: one that was begun on `hierarchy` before, to save time."""
         loading = loading or Loading(hierarchy, max_cgroups)
         self.hierarchy = hierarchy
         self.fallback_reason: str | None = None
         self._max = loading.max_cgroups
-        self._files = Files(mounted(), hierarchy)
+        self._files = Files(mounted() if mounts is None else mounts, hierarchy)
         self._keys: U64 = np.zeros(0, dtype=np.uint64)
         self._order = np.argsort(self._keys)
         self._dying: dict[int, int] = {}  # removed id -> CPU time at the last snapshot

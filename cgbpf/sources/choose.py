@@ -27,7 +27,7 @@ def open_source(
             loading = Loading(ranked)
             from cgbpf.sources.bpf import BpfSource  # NumPy, while the child compiles
 
-            return BpfSource(ranked, loading=loading)
+            return BpfSource(ranked, loading=loading, mounts=mounts)
         except CgbpfError as error:
             if kind == "bpf":
                 raise
