@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cgbpf.hierarchy import Hierarchy, mounted, own_cgroup, perf_hierarchy
+from cgbpf.hierarchy import (
+    Hierarchy,
+    memory_hierarchy,
+    mounted,
+    own_cgroup,
+    perf_hierarchy,
+)
+from cgbpf.sources.usage import Files
 from tests.support.cgroups import CgroupTree
 
 # Its own cgroup namespace, with a mount that shows its own part only.
@@ -79,6 +86,32 @@ def test_our_own_unit_is_left_out_unless_asked_for(cgroups: CgroupTree) -> None:
     assert home.path not in without.stdout
     assert "cgbpf itself runs in it" in without.stderr
     assert home.path in with_own.stdout
+
+
+@pytest.mark.kernel
+def test_memory_is_found_where_the_task_is_in_the_memory_hierarchy(
+    cgroups: CgroupTree,
+) -> None:
+    """On a v2 host both are one; on a hybrid one a task may be elsewhere there."""
+    mounts = mounted()
+    ranked, memory = perf_hierarchy(mounts), memory_hierarchy(mounts)
+    assert memory is not None
+    ours = cgroups.make("here")
+    load = ours.spin()
+    there = Path(memory.directory(f"/cgbpf-test-memory-{load.pid}"))
+    if memory != ranked:
+        assert Files(mounts, ranked).look(ours.path).memory_bytes is None
+        there.mkdir()
+        (there / "cgroup.procs").write_text(str(load.pid))
+    try:
+        seen = Files(mounts, ranked).look(ours.path)
+    finally:
+        load.stop()
+        if memory != ranked:
+            there.rmdir()
+    assert seen.memory_bytes is not None
+    assert seen.working_set_bytes is not None
+    assert 0 <= seen.working_set_bytes <= seen.memory_bytes
 
 
 def test_the_root_of_a_whole_view_is_inode_1(hierarchy: Hierarchy) -> None:
