@@ -8,7 +8,7 @@ import pytest
 
 from cgbpf.hierarchy import Hierarchy, mounted, perf_hierarchy
 from tests.support.cgroups import CgroupTree
-from tests.support.requirements import kernel_required, kernel_skip_reason
+from tests.support.requirements import kernel_skip_reason, unavailable
 
 NEED_KERNEL = ("kernel", "e2e")
 
@@ -18,10 +18,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if not any(item.get_closest_marker(each) for each in NEED_KERNEL):
         return
     reason = kernel_skip_reason()
-    if reason and kernel_required():
-        pytest.fail(f"CGBPF_REQUIRE_KERNEL=1, but: {reason}", pytrace=False)
     if reason:
-        pytest.skip(reason)
+        unavailable(reason)
 
 
 @pytest.fixture
@@ -33,6 +31,9 @@ def hierarchy() -> Hierarchy:
 @pytest.fixture
 def cgroups(hierarchy: Hierarchy) -> Iterator[CgroupTree]:
     """Cgroups of the test's own, with what runs in them; gone when it ends."""
+    reason = kernel_skip_reason()
+    if reason:
+        unavailable(reason)
     tree = CgroupTree(hierarchy)
     try:
         yield tree

@@ -8,11 +8,11 @@ import pytest
 
 from cgbpf.errors import NotPermitted
 from tests.support.cgroups import CgroupTree
-from tests.support.command import cgbpf
+from tests.support.command import cgbpf, for_anybody
 
 pytestmark = pytest.mark.kernel
 
-NOBODY = ("setpriv", "--reuid=65534", "--clear-groups")
+NOBODY = (*for_anybody(), "setpriv", "--reuid=65534", "--clear-groups")
 
 
 def with_only(*capabilities: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.cgroups import CgroupTree
-from tests.support.command import cgbpf
+from tests.support.command import cgbpf, for_anybody
 
 pytestmark = pytest.mark.kernel
 
@@ -30,7 +30,7 @@ TOOL = Path(__file__).resolve().parents[2] / "tools" / "simple_cgroup_test.py"
 def as_nobody(capabilities: str = "") -> tuple[str, ...]:
     given = (f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}") if capabilities else ()
     user = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-    return (str(shutil.which("setpriv")), *user, *given)
+    return (*for_anybody(), str(shutil.which("setpriv")), *user, *given)
 
 
 def check(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from typing import NoReturn
+
+import pytest
 
 from cgbpf.errors import CgbpfError
 from cgbpf.hierarchy import mounted, perf_hierarchy
@@ -26,6 +29,13 @@ def kernel_skip_reason() -> str | None:
     except CgbpfError as error:
         return str(error)
     return None
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skips a test that can't run here, or fails it where every one must."""
+    if kernel_required():
+        pytest.fail(f"{REQUIRE}=1, but: {reason}", pytrace=False)
+    pytest.skip(reason)
 
 
 def kernel_required() -> bool:
