@@ -29,7 +29,8 @@ packages-of-tests:
 # BCC is the distribution's and for its own Python, so that is the Python taken.
 $(STAMP): setup.cfg pyproject.toml | packages-of-cgbpf
 	$(PYTHON) -m venv --system-site-packages $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[dev]' || \
+		{ echo 'make: packages are missing from $(VENV), and PyPI could not give them' >&2; exit 1; }
 	@touch $@
 
 demo: install ## Record a known load in three cgroups, and show what was found

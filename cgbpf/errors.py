@@ -67,6 +67,12 @@ class OutputRefused(CgbpfError):
     exit_code = 8
 
 
+class CommandMissing(CgbpfError):
+    """The COMMAND to record can't be run; the code is a shell's for it."""
+
+    exit_code = 127
+
+
 class InputDamaged(CgbpfError):
     """A saved run that can't be read."""
 

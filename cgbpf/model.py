@@ -169,6 +169,8 @@ class Ranking:
     """All units together, selected or not."""
     units: int
     """How many units used CPU."""
+    score: str = "cpu"
+    """What was ranked by."""
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ def ranking(
         root_ns=root_ns,
         units_ns=int(observed.cpu_ns.sum()) - root_ns,
         units=len(used),
+        score=score.text,
     )
 
 
@@ -158,16 +159,23 @@ class _Facts:
         found = [self._score(chosen.unit(index), score) for index in range(len(chosen))]
         if found and all(each is None for each in found):
             raise NothingFound(
-                f"--score {score.text!r} needs {', '.join(sorted(score.columns))}, "
+                f"--score {score.text!r} needs {self._unmeasured(chosen, score)}, "
                 "and that is not measured for any unit here",
                 "rank by cpu",
             )
         return found
 
-    def _score(self, unit: Unit, score: Score) -> float | None:
+    def _unmeasured(self, chosen: Chosen, score: Score) -> str:
+        """The columns of `score` that no unit has."""
+        rows = [self._values(chosen.unit(index), True) for index in range(len(chosen))]
+        missing = [name for name in score.columns if all(row[name] is None for row in rows)]
+        return ", ".join(sorted(missing or score.columns))
+
+    def _values(self, unit: Unit, look: bool) -> dict[str, float | None]:
+        """Every column that a score may name; those from files only with `look`."""
         switches = self.switches(unit)
-        seen = self.seen(unit) if score.columns & FILE_COLUMNS else Seen()
-        values = {
+        seen = self.seen(unit) if look else Seen()
+        return {
             "cpu": self.cpu_percent(unit),
             "host": self.host_percent(unit),
             "cpu_s": unit.cpu_ns / 1e9,
@@ -176,7 +184,9 @@ class _Facts:
             "working_set": _scaled(seen.working_set_bytes, MIB),
             "lifetime_cpu_s": _scaled(seen.lifetime_cpu_ns, 10**9),
         }
-        return score.of(values, unit.path)
+
+    def _score(self, unit: Unit, score: Score) -> float | None:
+        return score.of(self._values(unit, bool(score.columns & FILE_COLUMNS)), unit.path)
 
     def row(self, unit: Unit, score: float | None) -> Row:
         seen = self.seen(unit)

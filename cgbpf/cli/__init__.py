@@ -11,7 +11,7 @@ import sys
 import click
 
 from cgbpf import __version__
-from cgbpf.errors import CgbpfError
+from cgbpf.errors import CgbpfError, OutputRefused
 from cgbpf.report.text import shown
 
 COMMANDS = {
@@ -56,11 +56,9 @@ def cgbpf() -> None:
 
 def main() -> None:
     """The console script: runs a command, prints any error as one line."""
+    _claim_streams()
     if COMPLETION in os.environ:
         cgbpf.main(prog_name="cgbpf")
-    for stream in (sys.stdout, sys.stderr):  # what a locale can't show is escaped
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     try:
         # Not click's own main(), which exits with 1 when a pipe is closed.
         with cgbpf.make_context("cgbpf", sys.argv[1:]) as context:
@@ -70,7 +68,40 @@ def main() -> None:
         code = _answer_click(ended)
     except (Exception, KeyboardInterrupt) as error:
         code = _answer(error)
-    sys.exit(code or 0)
+    sys.exit(_flushed(code or 0))
+
+
+def _claim_streams() -> None:
+    """Sees to it that 0, 1 and 2 are taken: else the next file opened is stdout.
+
+    What is shown on a closed stdout is an error, on a closed stderr it is lost.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open("/dev/full" if number == 1 else os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, mode))  # noqa: SIM115 - for good
+    for stream in (sys.stdout, sys.stderr):  # what a locale can't show is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flushed(code: int) -> int:
+    """`code`, or that of an output that can't be written: a disk is full."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+    except OSError as error:
+        _drop_stdout()
+        return code or _answer(error)
+    return code
+
+
+def _drop_stdout() -> None:
+    """What is left unwritten goes nowhere, without a word at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _answer_click(ended: click.exceptions.Exit | click.ClickException | click.Abort) -> int:
@@ -92,12 +123,12 @@ def _answer(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return complain("interrupted", INTERRUPTED)
     if isinstance(error, BrokenPipeError):  # the reader has seen enough: no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return 0
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         raise error
     if isinstance(error, OSError):
-        return complain(str(error), 1)
+        return complain(f"can't write or read: {error}", OutputRefused.exit_code)
     return complain(f"a fault of cgbpf: {error!r}; run again with -v and report it", 1)
 
 

@@ -42,15 +42,14 @@ def command(form: str) -> int:
     if form == "json":
         click.echo(checks.as_json(report))
         return report.exit_code
-    from cgbpf.report.table import console
+    from cgbpf.report.table import lines
 
-    screen = console()
-    screen.print(checks.checks_table(report))
+    click.echo(lines(checks.checks_table(report)))
     todo = checks.todo_lines(report)
     if todo:
-        screen.print("\nWhat to do:")
+        click.echo("\nWhat to do:")
     for line in todo:
-        screen.print(line, soft_wrap=bool(line.no_wrap))
-    screen.print()
-    screen.print(checks.verdict(report))
+        click.echo(line.plain)
+    click.echo()
+    click.echo(checks.verdict(report).plain)
     return report.exit_code

@@ -36,7 +36,7 @@ class Seconds(click.ParamType[float]):
         except ValueError:
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
         if not (math.isfinite(seconds) and 0 < seconds <= MAX_SECONDS):
-            self.fail(f"{value} is not between 0 and {MAX_SECONDS:.0f} seconds", param, ctx)
+            self.fail(f"{value} is not above 0 and at most {MAX_SECONDS:.0f} seconds", param, ctx)
         return seconds
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,17 +16,22 @@ from cgbpf.cli.options import (
     recipe_options,
     source_options,
     verbosity,
+    warn,
     warn_of_losses,
 )
 from cgbpf.errors import BadRequest
 from cgbpf.hierarchy import HIERARCHIES
 from cgbpf.model import Recipe
+from cgbpf.report.text import shown
+
+if TYPE_CHECKING:
+    from cgbpf.sources.base import Source
 
 EPILOG = """\b
 Examples:
   cgbpf rank --limit 5
   cgbpf rank --window 10 --format csv
-  perf record -a $(cgbpf rank --limit 3 --format perf) -- sleep 10
+  args=$(cgbpf rank --limit 3 --format perf) && eval "perf record -a $args -- sleep 10"
 """
 
 
@@ -83,13 +90,28 @@ def command(
 
             names = [row.perf_cgroup or "" for row in result.rows]
             arguments = cgroup_arguments([default_event()], names)
-            # As bytes: what a name is made of must reach perf unchanged.
-            click.echo(os.fsencode(report.as_perf_arguments(arguments)))
+            _echo_arguments(report.as_perf_arguments(arguments))
+            for path, reason in result.dropped:
+                warn(f"left out {path}: {reason}")
         else:
-            from cgbpf.report.table import console, host_line, ranking_table
+            from cgbpf.report.table import host_line, lines, ranking_table
 
-            screen = console()
-            screen.print(ranking_table(result, per_cpu))
-            screen.print(host_line(result, chosen.kind))
+            click.echo(lines(ranking_table(result, per_cpu)))
+            click.echo(host_line(result, _counted_by(chosen)))
     if form == "json":
         require_rows(result, recipe)
+
+
+def _echo_arguments(arguments: str) -> None:
+    """As bytes, since what a name is made of must reach perf unchanged; but a
+    terminal is shown no escape sequence.
+    """
+    if sys.stdout.isatty():
+        click.echo(shown(arguments))
+    else:
+        click.echo(os.fsencode(arguments))
+
+
+def _counted_by(source: Source) -> str:
+    origin = getattr(source, "origin", None)
+    return f"{origin}, replayed" if origin else source.kind

@@ -23,7 +23,7 @@ from cgbpf.cli.options import (
     verbosity,
     warn_of_losses,
 )
-from cgbpf.errors import BadRequest
+from cgbpf.errors import BadRequest, CommandMissing
 from cgbpf.model import Ranking, Recipe
 from cgbpf.report.text import shown
 
@@ -113,7 +113,7 @@ def _check_command(command_line: tuple[str, ...], duration: float | None) -> Non
     if duration is not None:
         raise BadRequest("--duration goes not with a COMMAND", "leave one out")
     if shutil.which(command_line[0]) is None:
-        raise BadRequest(f"can't run {command_line[0]!r}: not found")
+        raise CommandMissing(f"can't run {command_line[0]!r}: not found")
 
 
 def _events(requested: tuple[str, ...]) -> list[str]:
@@ -213,12 +213,11 @@ def _progress(plan: Plan) -> Iterator[Callable[[float], None]]:
 
 def _show(recording: Recording, source: str, folder: Path) -> None:
     from cgbpf.report.recording import chosen_table, summary
-    from cgbpf.report.table import console
+    from cgbpf.report.table import lines
 
-    screen = console()
-    screen.print(chosen_table(recording))
-    screen.print(summary(recording, source))
+    click.echo(lines(chosen_table(recording)))
+    click.echo(summary(recording, source))
     for path, reason in recording.dropped:
-        screen.print(shown(f"Not recorded: {path}: {reason}"))
-    screen.print(shown(f"Look at it: perf report -i {folder / 'perf.data'}"))
-    screen.print(shown(f"Manifest:   {folder / 'manifest.json'}"))
+        click.echo(shown(f"Not recorded: {path}: {reason}"))
+    click.echo(shown(f"Look at it: perf report -i {folder / 'perf.data'}"))
+    click.echo(shown(f"Manifest:   {folder / 'manifest.json'}"))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cgbpf.errors import BadRequest, CgbpfError, NothingFound, RecordingFailed
+from cgbpf.errors import CgbpfError, CommandMissing, NothingFound, RecordingFailed
 from cgbpf.model import Dropped, Ranking, Row
 from cgbpf.perf.argv import event_name, record_arguments
 from cgbpf.perf.events import find_perf
@@ -181,7 +181,7 @@ def _steps(perf: PerfRecord, recording: Recording, plan: Plan) -> Iterator[float
     try:
         child = subprocess.Popen(plan.command) if plan.command else None
     except OSError as error:
-        recording.problem = BadRequest(f"can't run {plan.command[0]!r}: {error.strerror}")
+        recording.problem = CommandMissing(f"can't run {plan.command[0]!r}: {error.strerror}")
         return
     try:
         while perf.running:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,21 +17,23 @@ from rich.text import Text
 from cgbpf.model import Ranking, Row
 from cgbpf.report.text import shown
 
-_PIPE_WIDTH = 200
-"""Columns where there is no terminal to ask: nothing is cut short."""
+_GAP = 3
+_LEAST = 12
+_UNLIMITED = 100_000
+"""Columns where there is no terminal: nothing is cut or folded."""
 
 
-class Screen(Console):
-    """Raises BrokenPipeError like any other writer, where rich would exit."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is, None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def console() -> Console:
-    """stdout, without colours or cutting where it is no terminal."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
-    return Screen(width=width, highlight=False, markup=False, emoji=False)
+def lines(table: Table) -> str:
+    """A table as text, one line a row: on a terminal, columns are cut to fit."""
+    text = io.StringIO()
+    width = terminal_width() or _UNLIMITED
+    Console(file=text, width=width, highlight=False, markup=False, emoji=False).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -40,28 +45,46 @@ def mebibytes(value: int | None) -> str:
 
 
 def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> Table:
-    """A plain table; the columns named in `left` are text, the others numbers.
+    """A plain table, one line a row; the columns named in `left` are text.
 
-    Cells are shown as they are, never as markup, with unsafe characters escaped.
+    Cells are shown as they are, never as markup, with unsafe characters
+    escaped. Where they are too wide for a terminal, the last column is cut
+    first, and left out where next to nothing of it would be left.
     """
+    cells = [[shown(cell) for cell in row] for row in rows]
+    headings, cells = _fitted(list(headings), cells, terminal_width())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for heading in headings:
-        table.add_column(
-            heading,
-            justify="left" if heading in left else "right",
-            overflow="fold" if heading in left else "ellipsis",
-            no_wrap=heading not in left,
-        )
-    for row in rows:
-        table.add_row(*(Text(shown(cell)) for cell in row))
+        justify: Literal["left", "right"] = "left" if heading in left else "right"
+        table.add_column(heading, justify=justify, overflow="ellipsis", no_wrap=True)
+    for row in cells:
+        table.add_row(*map(Text, row))
     return table
+
+
+def _fitted(
+    headings: list[str], rows: list[list[str]], width: int | None
+) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows with the last column cut to what is left of `width`."""
+    if width is None:
+        return headings, rows
+    columns = list(zip(headings, *rows, strict=True))
+    taken = sum(max(map(cell_len, column)) + _GAP for column in columns[:-1])
+    left = width - taken
+    if left < _LEAST:
+        return headings[:-1], [row[:-1] for row in rows]
+    return headings, [[*row[:-1], _cut(row[-1], left)] for row in rows]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
 def ranking_table(result: Ranking, per_cpu: bool = False) -> Table:
     """The ranked units, hottest first."""
     headings = ["NAME", "KIND", "CPU%", "HOST%", "SWITCHES", "MEM MiB"]
     rows = [_cells(row) for row in result.rows]
-    if any(row.score != row.cpu_percent for row in result.rows):
+    if result.score != "cpu":
         headings.append("SCORE")
         rows = [[*cells, number(row.score)] for cells, row in zip(rows, result.rows, strict=True)]
     if per_cpu:

@@ -124,6 +124,7 @@ class RecordedSource:
             if header.get("format") != _FORMAT or header.get("schema") != SCHEMA:
                 raise self._damaged("not a run saved by this version of cgbpf")
             self.fallback_reason: str | None = header["fallback_reason"]
+            self.origin = str(header["source"])
             self.hierarchy = Hierarchy(
                 header["hierarchy"]["version"],
                 header["hierarchy"]["mount"],

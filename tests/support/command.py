@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+UNSHARE = shutil.which("unshare") or "unshare"
 HERE = Path(__file__).resolve().parents[2]
 
 _OPEN_THE_WAY = """
-blocked=$1 here=$2
+blocked=$1 here=$2 path=$PATH
 shift 2
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount --make-rprivate /
 exec 9<"$here"
 mount -t tmpfs -o mode=755 none "$blocked"
@@ -20,9 +23,10 @@ mkdir -p "$here"
 for each in /proc/self/fd/9/* /proc/self/fd/9/.venv; do
     name="$here/${each##*/}"
     if [ -d "$each" ]; then mkdir "$name"; else : >"$name"; fi
-    mount --bind "$each" "$name"
+    mount --no-canonicalize --bind "$each" "$name"
 done
 exec 9<&-
+PATH=$path
 exec "$@"
 """
 """Shows this checkout under its own path, whatever the modes of the directories above it."""
@@ -34,7 +38,7 @@ def for_anybody() -> tuple[str, ...]:
     """
     for folder in (*reversed(HERE.parents), HERE):
         if not folder.stat().st_mode & 0o001:
-            return ("unshare", "-m", "sh", "-c", _OPEN_THE_WAY, "sh", str(folder), str(HERE))
+            return (UNSHARE, "-m", "/bin/sh", "-c", _OPEN_THE_WAY, "sh", str(folder), str(HERE))
     return ()
 
 

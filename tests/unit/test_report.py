@@ -20,7 +20,7 @@ from cgbpf.report.ranking import (
     as_perf_arguments,
     ranking_object,
 )
-from cgbpf.report.table import console, host_line, ranking_table
+from cgbpf.report.table import host_line, lines, ranking_table
 from cgbpf.report.text import encodable, shown
 from tests.support.build import FakeSource, ranking, row
 
@@ -52,10 +52,10 @@ HARMLESS = [
 
 
 def table_of(*rows: Row, per_cpu: bool = False) -> str:
-    screen = console()
-    with screen.capture() as captured:
-        screen.print(ranking_table(ranking(rows), per_cpu))
-    return captured.get()
+    result = replace(
+        ranking(rows), score="cpu" if all(each.score == each.cpu_percent for each in rows) else "x"
+    )
+    return lines(ranking_table(result, per_cpu)) + "\n"
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
