@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 
 # What cgbpf itself needs of the distribution, and what only its tests do.
 PACKAGES := python3-bpfcc linux-perf python3-venv
-TEST_PACKAGES := busybox-static containerd docker.io runc
+TEST_PACKAGES := busybox-static containerd docker.io qemu-system-x86 runc
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-tests demo test unit lint types check bench bench-% format clean
+.PHONY: help install install-tests demo test test-kernels unit lint types check bench bench-% format clean
 
 help: ## Tell the targets
 	@sed -n 's/^\([a-z%-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -36,8 +36,11 @@ $(STAMP): setup.cfg pyproject.toml | packages-of-cgbpf
 demo: install ## Record a known load in three cgroups, and show what was found
 	@$(BIN)/python tools/demo.py
 
-test: install-tests ## Run every test (as root)
-	$(BIN)/pytest
+test: install-tests ## Run every test (as root), but those of other kernels
+	$(BIN)/pytest --ignore=tests/kernels/test_machines.py
+
+test-kernels: install-tests ## Boot other kernels in virtual machines, and run the real thing there
+	$(BIN)/pytest tests/kernels
 
 unit: install ## Run the tests that need no root: seconds
 	$(BIN)/pytest tests/unit

@@ -1,0 +1,1 @@
+"""One scenario, on this machine and on other kernels in virtual machines."""
