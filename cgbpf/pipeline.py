@@ -108,6 +108,11 @@ def require_rows(result: Ranking, recipe: Recipe) -> None:
             f"none of the {result.units} units that used CPU match the filters",
             "loosen --include and --exclude",
         )
+    if result.units_ns and not result.units:
+        raise NothingFound(
+            f"none of the cgroups that used CPU belongs to a unit of --level {recipe.level!r}",
+            "see their paths with --level leaf",
+        )
     raise NothingFound(
         "no cgroup used any CPU in the window",
         "check that containers are running, and try a longer --window; "

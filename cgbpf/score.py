@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,17 @@ NAMED = {"cumulative": "lifetime_cpu_s + memory"}
 """Scores with a name. `cumulative` is the one of gProfiler's cgroup mode."""
 
 _FUNCTIONS = {"min": min, "max": max, "abs": abs, "sqrt": math.sqrt, "log": math.log}
+_OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
 _MAX_LENGTH = 1000
 
 
@@ -44,7 +56,7 @@ class Score:
         source = NAMED.get(expression, expression)
         if len(source) > _MAX_LENGTH:
             raise BadRequest("--score is too long", f"use at most {_MAX_LENGTH} characters")
-        self._evaluator = SimpleEval(functions=_FUNCTIONS)
+        self._evaluator = SimpleEval(functions=_FUNCTIONS, operators=_OPERATORS)
         for unwanted in (ast.Attribute, ast.Subscript, ast.JoinedStr, ast.IfExp):
             self._evaluator.nodes.pop(unwanted, None)
         try:
@@ -59,8 +71,23 @@ class Score:
             raise BadRequest(
                 f"--score names an unknown column: {unknown[0]}", "use " + ", ".join(COLUMNS)
             )
+        self._only_numbers(tree)
         self._tree: Any = tree.body
         self._source = source
+
+    def _only_numbers(self, tree: ast.AST) -> None:
+        """Makes all constants floats, so that a power that is too large is an
+        error at once. Raises BadRequest for strings and the like.
+        """
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Constant):
+                continue
+            if not isinstance(node.value, int | float) or isinstance(node.value, bool):
+                raise self._bad("it holds something that is no number")
+            try:
+                node.value = float(node.value)
+            except OverflowError as error:
+                raise self._bad("a number in it is too large") from error
 
     def of(self, values: Mapping[str, float | None], path: str) -> float | None:
         """The score of one unit, None if a column it needs was not measured."""
@@ -71,6 +98,8 @@ class Score:
             result = self._evaluator.eval(self._source, previously_parsed=self._tree)
         except ZeroDivisionError as error:
             raise self._bad(f"it divides by zero for {path!r}") from error
+        except OverflowError as error:
+            raise self._bad(f"it is too large for {path!r}") from error
         except Exception as error:  # simpleeval's own, and whatever an operator raises
             raise self._bad(str(error)) from error
         if isinstance(result, bool) or not isinstance(result, int | float):

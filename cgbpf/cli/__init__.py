@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+from errno import EDQUOT, EFBIG, ENOSPC
 
 import click
 
@@ -121,14 +122,14 @@ def _answer(error: BaseException) -> int:
     if isinstance(error, CgbpfError):
         return complain(str(error), error.exit_code)
     if isinstance(error, KeyboardInterrupt):
-        return complain("interrupted", INTERRUPTED)
+        return complain("interrupted", getattr(error, "code", INTERRUPTED))
     if isinstance(error, BrokenPipeError):  # the reader has seen enough: no error
         _drop_stdout()
         return 0
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         raise error
-    if isinstance(error, OSError):
-        return complain(f"can't write or read: {error}", OutputRefused.exit_code)
+    if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT, EFBIG):
+        return complain("the output can't be written: no space left", OutputRefused.exit_code)
     return complain(f"a fault of cgbpf: {error!r}; run again with -v and report it", 1)
 
 

@@ -207,6 +207,11 @@ def warn_of_losses(probe: Probe | None) -> None:
             f"{probe.lost} updates ({probe.lost_ns / 1e6:.1f} ms of CPU) were lost, "
             f"{probe.map_used} of {probe.map_max} map entries are used: that time is unattributed"
         )
+    if probe.paths_lost:
+        warn(
+            f"{probe.paths_lost} cgroups were removed too fast for their paths to be kept: "
+            "their time is shown as unknown:ID; a shorter --window keeps more"
+        )
     if probe.offline_cpus:
         warn(f"CPUs offline and not counted: {', '.join(map(str, probe.offline_cpus))}")
 

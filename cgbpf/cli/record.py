@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
+from cgbpf.cli.interrupts import Interrupts
 from cgbpf.cli.options import (
     Measuring,
     Seconds,
@@ -24,12 +23,11 @@ from cgbpf.cli.options import (
     warn_of_losses,
 )
 from cgbpf.errors import BadRequest, CommandMissing
-from cgbpf.model import Ranking, Recipe
+from cgbpf.model import JSON, Ranking, Recipe
 from cgbpf.report.text import shown
 
 if TYPE_CHECKING:
-    from cgbpf.perf.process import PerfRecord
-    from cgbpf.perf.recording import Plan, Recording
+    from cgbpf.perf.recording import Choose, Plan, Recording
     from cgbpf.sources.base import Source
 
 EPILOG = """\b
@@ -83,26 +81,26 @@ def command(
     hottest units only. The directory then holds perf.data, for perf itself,
     and manifest.json, which says what was chosen and why.
     """
-    from cgbpf.perf.output import make_folder, remove_if_empty
+    from cgbpf.perf.output import OutputFolder
     from cgbpf.perf.recording import Plan
     from cgbpf.recipe import check_recipe
 
+    interrupts = Interrupts()
     check_recipe(recipe)
     _check_command(command_line, duration)
     chosen_events = _events(events)
-    folder = output or Path(time.strftime("cgbpf-%Y%m%d-%H%M%S"))
-    make_folder(folder)
+    folder = OutputFolder(output or Path(time.strftime("cgbpf-%Y%m%d-%H%M%S")))
     plan = Plan(
-        folder=folder,
+        folder=folder.path,
         events=chosen_events,
         frequency=frequency,
         duration_s=duration or DEFAULT_DURATION_S,
         command=command_line,
     )
     try:
-        return _record(plan, recipe, measuring)
+        return _record(plan, recipe, measuring, interrupts)
     finally:
-        remove_if_empty(folder)
+        folder.give_up()
 
 
 def _check_command(command_line: tuple[str, ...], duration: float | None) -> None:
@@ -123,29 +121,43 @@ def _events(requested: tuple[str, ...]) -> list[str]:
     return chosen_events(requested)
 
 
-def _record(plan: Plan, recipe: Recipe, measuring: Measuring) -> int:
-    from cgbpf.perf.events import version
-    from cgbpf.perf.output import write_manifest
-    from cgbpf.perf.recording import follow
+def _record(plan: Plan, recipe: Recipe, measuring: Measuring, interrupts: Interrupts) -> int:
+    from cgbpf.perf.recording import count_samples, follow
 
-    interrupted = _catch_signals()
     with opened(measuring) as chosen:
         _require_perfs_view(chosen)
-        from cgbpf.report.ranking import ranking_object
+        first, choose = _ranked(recipe, measuring.window, chosen)
+        from cgbpf.perf.recording import start
 
         kind = chosen.kind
-        perf, recording = _start(plan, recipe, measuring.window, chosen)
-        header = ranking_object(recording.ranking, chosen)
+        header = _header(first, chosen)
+        interrupts.postpone()
+        perf, recording = start(plan, first, choose)
     # The probe is gone from here on: what is recorded does not pay for it.
     with _progress(plan) as progress:
-        follow(perf, recording, plan, progress)
-    from cgbpf.report.recording import manifest
-
-    write_manifest(plan.folder, manifest(recording, plan, header, version()))
+        follow(perf, recording, plan, progress, lambda: interrupts.pending)
+    _write(recording, plan, header)
+    interrupts.allow()  # all is kept: counting may be cut short
+    count_samples(recording, plan)
+    _write(recording, plan, header)
     _show(recording, kind, plan.folder)
     if recording.problem:
         raise recording.problem
-    return interrupted() if recording.interrupted else _as_shell(recording.command_exit or 0)
+    return interrupts.code if recording.interrupted else _as_shell(recording.command_exit or 0)
+
+
+def _header(first: Ranking, source: Source) -> JSON:
+    from cgbpf.report.ranking import ranking_object
+
+    return ranking_object(first, source)
+
+
+def _write(recording: Recording, plan: Plan, header: JSON) -> None:
+    from cgbpf.perf.events import version
+    from cgbpf.perf.output import write_manifest
+    from cgbpf.report.recording import manifest
+
+    write_manifest(plan.folder, manifest(recording, plan, header, version()))
 
 
 def _require_perfs_view(source: Source) -> None:
@@ -166,10 +178,8 @@ def _as_shell(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _start(
-    plan: Plan, recipe: Recipe, window: float, source: Source
-) -> tuple[PerfRecord, Recording]:
-    from cgbpf.perf.recording import start
+def _ranked(recipe: Recipe, window: float, source: Source) -> tuple[Ranking, Choose]:
+    """The first choice, and what chooses anew if perf refuses it."""
     from cgbpf.pipeline import observe, ranking, require_rows
 
     observed = observe(source, window, meanwhile=import_tables)
@@ -180,24 +190,7 @@ def _start(
 
     first = choose(frozenset())
     require_rows(first, recipe)
-    return start(plan, first, choose)
-
-
-def _catch_signals() -> Callable[[], int]:
-    """Lets SIGTERM and SIGHUP end a recording as Ctrl-C does: all is kept.
-
-    Returns what tells the exit code that the last signal asks for.
-    """
-    seen = [int(signal.SIGINT)]
-
-    def handle(number: int, _: FrameType | None) -> None:
-        seen[0] = number
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, handle)
-    return lambda: 128 + seen[0]
+    return first, choose
 
 
 @contextlib.contextmanager

@@ -55,6 +55,8 @@ class Handles:
             return None
         try:
             full = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:  # ENAMETOOLONG: deeper than a path can tell
+            return None
         finally:
             os.close(fd)
         if full.endswith(" (deleted)") and not os.path.lexists(full):

@@ -46,6 +46,10 @@ def check_event(event: str) -> None:
         raise BadRequest(
             f"--event {event!r} is not one perf event", "repeat --event for several events"
         )
+    if re.search(r"[/,]name=", event):
+        raise BadRequest(
+            f"--event {event!r} has a name", "leave it out: the name tells the sample's cgroup"
+        )
 
 
 def cgroup_arguments(events: Sequence[str], cgroups: Sequence[str]) -> list[str]:

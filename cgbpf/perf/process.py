@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from cgbpf.errors import NotPermitted, PerfUnusable
+from cgbpf.errors import CgbpfError, NotPermitted, OutputRefused, PerfUnusable
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def explain(refused: PerfRefused) -> PerfUnusable | NotPermitted:
+def explain(refused: PerfRefused) -> CgbpfError:
     """A refusal that has nothing to do with a vanished cgroup."""
     lowered = refused.message.lower()
     if any(word in lowered for word in ("permission", "not permitted", "paranoid")):
@@ -143,6 +143,8 @@ def explain(refused: PerfRefused) -> PerfUnusable | NotPermitted:
             "perf may not record by cgroup without CAP_PERFMON",
             "run as root, or grant it: cgbpf check tells how",
         )
+    if "no space left" in lowered or refused.code == -signal.SIGXFSZ:
+        return OutputRefused("perf can't write its data: no space left", "name another --output")
     if "too many events" in lowered or "too many open files" in lowered:
         return PerfUnusable(
             "perf needs more open files: one for each cgroup, CPU and event",

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _NO_ACCESS = "no access to cgroup "
 _STEP_S = 0.1
+_PATIENCE_S = 5.0
 _VANISHED = "it vanished before perf opened it"
 
 
@@ -142,64 +143,90 @@ def _names(complaint: str, cgroup: str) -> bool:
 
 
 def follow(
-    perf: PerfRecord, recording: Recording, plan: Plan, progress: Callable[[float], None]
+    perf: PerfRecord,
+    recording: Recording,
+    plan: Plan,
+    progress: Callable[[float], None],
+    interrupted: Callable[[], bool],
 ) -> None:
-    """Records until the plan is fulfilled, perf ends, or we are interrupted.
+    """Records until the plan is fulfilled, perf ends, or it is `interrupted`.
 
     `progress` is told the seconds since the last call. Never raises for what
     happens while recording: `recording` says it.
     """
     begun = time.monotonic()
+    child = _command(recording, plan)
     try:
-        for step in _steps(perf, recording, plan):
+        for step in _steps(perf, recording, plan, child, interrupted):
             progress(step)
-    except KeyboardInterrupt:
-        recording.interrupted = True
+        recording.interrupted = interrupted()
     finally:
         died = not perf.running
         recording.recorded_s = time.monotonic() - begun
         recording.exit = perf.stop()
         said = perf.said()
         perf.close()
+        _end(child)
     if died or recording.exit:
         recording.problem = recording.problem or RecordingFailed(
             f"perf ended after {recording.recorded_s:.1f} s with code {recording.exit}: "
             f"{said[:300] or 'it said nothing'}",
             f"what it recorded is in {plan.folder}",
         )
+
+
+def count_samples(recording: Recording, plan: Plan) -> None:
+    """Counts what perf.data holds by event; what can't be counted stays unknown."""
     try:
         recording.samples = samples_by_event(str(plan.folder / DATA))
-    except ValueError as error:
+    except (ValueError, CgbpfError) as error:
         recording.problem = recording.problem or RecordingFailed(
             f"the recording can't be read: {str(error)[:300]}", f"see {plan.folder / DATA}"
         )
 
 
-def _steps(perf: PerfRecord, recording: Recording, plan: Plan) -> Iterator[float]:
-    """Waits for the plan's end in small steps, yielding the length of each."""
-    last = begun = time.monotonic()
+def _command(recording: Recording, plan: Plan) -> subprocess.Popen[bytes] | None:
+    """The plan's command, started, None if there is none or it can't be."""
     try:
-        child = subprocess.Popen(plan.command) if plan.command else None
+        return subprocess.Popen(plan.command) if plan.command else None
     except OSError as error:
         recording.problem = CommandMissing(f"can't run {plan.command[0]!r}: {error.strerror}")
-        return
-    try:
-        while perf.running:
-            left = plan.duration_s - (last - begun)
-            if child is not None:
-                try:
-                    recording.command_exit = child.wait(_STEP_S)
-                    return
-                except subprocess.TimeoutExpired:
-                    pass
-            elif left <= 0:
+        return None
+
+
+def _steps(
+    perf: PerfRecord,
+    recording: Recording,
+    plan: Plan,
+    child: subprocess.Popen[bytes] | None,
+    interrupted: Callable[[], bool],
+) -> Iterator[float]:
+    """Waits for the plan's end in small steps, yielding the length of each."""
+    last = begun = time.monotonic()
+    while perf.running and not interrupted() and recording.problem is None:
+        left = plan.duration_s - (last - begun)
+        if child is not None:
+            try:
+                recording.command_exit = child.wait(_STEP_S)
                 return
-            else:
-                time.sleep(min(_STEP_S, left))
-            now = time.monotonic()
-            yield now - last
-            last = now
-    finally:
-        if child is not None and child.poll() is None:
-            child.terminate()
-            child.wait()
+            except subprocess.TimeoutExpired:
+                pass
+        elif left <= 0:
+            return
+        else:
+            time.sleep(min(_STEP_S, left))
+        now = time.monotonic()
+        yield now - last
+        last = now
+
+
+def _end(child: subprocess.Popen[bytes] | None) -> None:
+    """Ends a command that outlives its recording; one that ignores it is killed."""
+    if child is None or child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -25,6 +25,8 @@ def row_object(row: Row, per_cpu: bool = False) -> JSON:
         name: encodable(value) if isinstance(value, str) else value
         for name, value in asdict(row).items()
     }
+    if made["perf_cgroup"] != row.perf_cgroup:
+        made["perf_cgroup"] = None  # bytes that are no text: JSON can't hold perf's name
     by_cpu = made.pop("cpu_ns_by_cpu")
     if per_cpu:
         made["cpu_ns_by_cpu"] = None if by_cpu is None else list(by_cpu)

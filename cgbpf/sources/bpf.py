@@ -61,6 +61,7 @@ class BpfSource:
         self._order = np.argsort(self._keys)
         self._dying: dict[int, int] = {}  # removed id -> CPU time at the last snapshot
         self._hopping = False
+        self._whole = hierarchy.shows_all
         self._buried: list[int] = []  # whose entries were deleted at the last snapshot
         self._fds: dict[str, int] = loading.descriptors()
         try:
@@ -219,7 +220,8 @@ class BpfSource:
         keys, records = self._gone.drain()
         for cgroup_id, record in zip(keys.tolist(), records, strict=True):
             path = bytes(record[8:]).split(b"\0", 1)[0]
-            if len(path) < PATH_LEN - 1:  # else the kernel has cut it
+            # Else the kernel has cut it, or tells it from a root that the mount does not show.
+            if len(path) < PATH_LEN - 1 and self._whole:
                 self._places.remember(cgroup_id, os.fsdecode(path))
             self._dying[cgroup_id] = -1
 

@@ -63,6 +63,14 @@ class Loading:
             "HIERARCHY_ID": hierarchy.number(),
         }
         config = {"constants": constants, "controller": hierarchy.controller}
+        try:
+            self._start(config)
+        except OSError as error:
+            raise SourceUnavailable(
+                f"the probe's loader can't be started: {error}", "see cgbpf check"
+            ) from error
+
+    def _start(self, config: dict[str, Any]) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:  # closed here, or the wait for it has no end when the child fails
             # -I: what lies in the working directory must not be imported by root.
@@ -86,9 +94,10 @@ class Loading:
         answer: dict[str, Any] = (
             json.loads(message) if message else {"error": "the loader gave no answer"}
         )
-        if "error" in answer:
+        if "error" in answer or len(fds) != len(answer["fds"]):
             for fd in fds:
                 os.close(fd)
+            answer.setdefault("error", "too few open files are allowed (ulimit -n)")
             raise _translate(answer)
         return dict(zip(answer["fds"], fds, strict=True))
 

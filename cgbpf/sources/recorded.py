@@ -8,8 +8,11 @@ integers of any size.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +27,8 @@ from cgbpf.sources.base import Source
 log = logging.getLogger(__name__)
 
 _FORMAT = "cgbpf-run"
+_MAX_LINE = 1 << 28
+"""Characters: ten times what 100,000 cgroups on 64 CPUs take."""
 _COLUMNS = ("ids", "cpu_ns", "switches", "cpu_ns_by_cpu")
 _SCALARS = ("at_ns", "time", "inclusive", "cpus", "covered_ns", "idle_ns")
 
@@ -37,6 +42,7 @@ class Saver:
         self.hierarchy = source.hierarchy
         self.fallback_reason = source.fallback_reason
         self._known: set[int] = set()
+        self._path = path
         try:
             self._file: IO[str] = path.open("x", encoding="ascii")
         except FileExistsError as error:
@@ -98,8 +104,17 @@ class Saver:
 
     def _write(self, line: JSON) -> None:
         # One write a line: a run that is cut short loses its last line at most.
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            if not self._path.stat().st_size:
+                self._path.unlink()
+            raise OutputRefused(
+                f"can't write {self._path}: {error.strerror}", "name another file for --save"
+            ) from error
 
 
 class RecordedSource:
@@ -117,6 +132,7 @@ class RecordedSource:
             ) from error
         self._paths: dict[int, str | None] = {}
         self._count = 0
+        self._width = 0
         self._seen: dict[str, Seen] = {}
         self._there: dict[str, int] = {}
         try:
@@ -125,6 +141,9 @@ class RecordedSource:
                 raise self._damaged("not a run saved by this version of cgbpf")
             self.fallback_reason: str | None = header["fallback_reason"]
             self.origin = str(header["source"])
+            _require_text(header["hierarchy"]["mount"], header["hierarchy"]["root"])
+            if self.fallback_reason is not None:
+                _require_text(self.fallback_reason)
             self.hierarchy = Hierarchy(
                 header["hierarchy"]["version"],
                 header["hierarchy"]["mount"],
@@ -143,8 +162,11 @@ class RecordedSource:
         try:
             snapshot = _snapshot(line)
             paths = {int(each): path for each, path in line["paths"].items()}
-            if not all(path is None or isinstance(path, str) for path in paths.values()):
-                raise ValueError("a path is no text")
+            _require_text(*(path for path in paths.values() if path is not None))
+            width = _width(snapshot)
+            if width and self._width not in (0, width):
+                raise ValueError("the number of CPUs changes")
+            self._width = width or self._width
             there = set(snapshot.ids.tolist()).difference(line["gone"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise self._damaged("a line is not a snapshot") from error
@@ -181,7 +203,7 @@ class RecordedSource:
 
     def _read(self) -> JSON:
         try:
-            line = self._lines.readline()
+            line = self._lines.readline(_MAX_LINE)
             if not line:
                 raise EOFError
             if not line.endswith("\n"):
@@ -224,12 +246,29 @@ def _snapshot(line: JSON) -> Snapshot:
     if any(each is not None and len(each) != len(ids) for each in columns.values()):
         raise ValueError("columns differ in length")
     scalars = {name: line[name] for name in _SCALARS}
-    if not all(isinstance(each, int) for name, each in scalars.items() if name != "time"):
-        raise TypeError("a number is missing")
+    numbers = [each for name, each in scalars.items() if name != "time"]
+    if not all(isinstance(each, int) and 0 <= each < 1 << 100 for each in numbers):
+        raise TypeError("a number is missing, or too large")
+    if not math.isfinite(scalars["time"]):
+        raise ValueError("no time")
     probe = line["probe"]
     if probe is not None:
         probe = Probe(**probe | {"offline_cpus": tuple(probe["offline_cpus"])})
     return Snapshot(ids=ids, **columns, **scalars, probe=probe)
+
+
+def _width(snapshot: Snapshot) -> int:
+    """Columns of the times by CPU, 0 where there are none."""
+    by_cpu = snapshot.cpu_ns_by_cpu
+    return 0 if by_cpu is None or not len(by_cpu) else int(by_cpu.shape[1])
+
+
+def _require_text(*values: object) -> None:
+    """Raises TypeError or ValueError for what can't be the name of a file."""
+    for each in values:
+        if not isinstance(each, str):
+            raise TypeError("a name is no text")
+        os.fsencode(each)
 
 
 def _column(values: Any, dimensions: int) -> Any:

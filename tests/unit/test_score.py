@@ -129,3 +129,12 @@ def test_what_makes_no_score_is_one_clear_error_at_once(expression: str) -> None
 def test_an_endless_expression_is_refused_for_its_length() -> None:
     with pytest.raises(BadRequest, match=re.escape("too long")):
         Score("1+" * 600 + "1")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["4000000**4000000", "(9**3999998 % 7**3999998)*0+cpu", "'%2000000000d' % 1 and cpu", "1 << 9"],
+)
+def test_what_would_eat_time_or_memory_is_refused_at_once(expression: str) -> None:
+    with pytest.raises(BadRequest):
+        Score(expression).of(dict.fromkeys(COLUMNS, 1.0), "/a")

@@ -1,0 +1,51 @@
+"""SIGINT, SIGTERM and SIGHUP: end what is done at once, or at its next step."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signalled(KeyboardInterrupt):
+    """A signal asked to end; `code` is the exit code that tells which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.code = 128 + number
+
+
+class Interrupts:
+    """Raises Signalled for each signal, or, once postponed, keeps the first one.
+
+    While a recording runs and its manifest is written nothing may be torn
+    apart by a signal, nor by a second one: whoever works asks `pending`.
+    """
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._postponed = False
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if not self._postponed:
+            raise Signalled(number)
+        self._number = self._number or number
+
+    def postpone(self) -> None:
+        self._postponed = True
+
+    def allow(self) -> None:
+        self._postponed = False
+
+    @property
+    def pending(self) -> bool:
+        return self._number is not None
+
+    @property
+    def code(self) -> int:
+        """The exit code for the signal that came first."""
+        return 128 + (self._number or signal.SIGINT)
