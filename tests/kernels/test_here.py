@@ -56,14 +56,22 @@ def perf_event_on_v1(folder: Path) -> Iterator[None]:
         yield
     finally:
         unmount(folder)
-        for _ in range(100):
-            if v1_controllers()["perf_event"][0] == 0:
+        for _ in range(20):
+            if released():
                 break
-            time.sleep(0.1)
             mount(folder)
-            time.sleep(0.1)
+            time.sleep(0.5)
             unmount(folder)
-        assert v1_controllers()["perf_event"][0] == 0, "perf_event is still bound to v1"
+        assert released(), "perf_event is still bound to v1: mount and unmount it again"
+
+
+def released() -> bool:
+    """Whether cgroup2 has perf_event back: the kernel takes a moment for that."""
+    for _ in range(40):
+        if v1_controllers()["perf_event"][0] == 0:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def mount(folder: Path) -> None:
