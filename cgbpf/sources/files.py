@@ -54,7 +54,14 @@ class FilesSource:
             ) from error
 
     def snapshot(self) -> Snapshot:
-        found = dict(self.hierarchy.walk())
+        try:
+            found = dict(self.hierarchy.walk())
+            self._read("/")
+        except (OSError, ValueError) as error:
+            raise SourceUnavailable(
+                f"the hierarchy at {self.hierarchy.mount} is no longer there",
+                "mount it, and start again",
+            ) from error
         self._paths.update(found)
         at_ns, wall = time.monotonic_ns(), time.time()
         ids, usage = self._read_all(found)

@@ -119,7 +119,7 @@ def _translate(answer: dict[str, Any]) -> CgbpfError:
             "apt install python3-bpfcc, and use a Python that sees it "
             "(/usr/bin/python3, or a venv with --system-site-packages)",
         )
-    if error.startswith(("LookupError", "OSError")) and "BTF" in error:
+    if "the kernel's BTF" in error:
         return SourceUnavailable(
             f"counting a v1 hierarchy needs the kernel's type information: {error}",
             "use a kernel with CONFIG_DEBUG_INFO_BTF, or --source files",

@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from cgbpf.errors import BadRequest, NothingFound, OutputRefused, PerfUnusable
+from cgbpf.errors import BadRequest, CommandMissing, NothingFound, OutputRefused, PerfUnusable
 from tests.support.cgroups import CgroupTree
 from tests.support.command import cgbpf
 
@@ -35,7 +35,7 @@ RECORD = [
     (("--event", "cpu-clock,task-clock"), BadRequest.exit_code),
     (("--event", "no-such-event"), PerfUnusable.exit_code),
     (("--duration", "1", "--", "true"), BadRequest.exit_code),
-    (("--", "no-such-program"), BadRequest.exit_code),
+    (("--", "no-such-program"), CommandMissing.exit_code),
 ]
 
 

@@ -89,6 +89,25 @@ def test_one_of_the_two_is_not(capability: str, cgroups: CgroupTree) -> None:
     assert code == (5 if capability == "+bpf" else 0), "perf needs CAP_PERFMON alone"
 
 
+def test_an_ordinary_user_with_the_two_capabilities_ranks_and_records(
+    cgroups: CgroupTree,
+) -> None:
+    cgroups.root.spin()
+    user = as_nobody(CAPABILITIES)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        only = ("--window", "0.5", "--include", f"{cgroups.root.path}*")
+        ranked = cgbpf("rank", *only, "--format", "json", prefix=user)
+        assert ranked.returncode == 0, ranked.stderr
+        assert json.loads(ranked.stdout)["source"] == "bpf"
+        assert json.loads(ranked.stdout)["cgroups"][0]["path"] == cgroups.root.path
+        output = f"{folder}/out"
+        done = cgbpf("record", *only, "--duration", "1", "--output", output, prefix=user)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(Path(output, "manifest.json").read_text())
+        assert told["cgroups"][0]["samples"] > 0
+
+
 def test_the_command_that_it_prints_grants_what_it_says(cgroups: CgroupTree) -> None:
     _, _, lines = check(as_nobody())
     todo = lines["capabilities"]["todo"]

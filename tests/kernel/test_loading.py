@@ -111,14 +111,14 @@ def test_nothing_is_left_when_it_is_killed_while_it_loads() -> None:
 def test_nothing_is_left_when_the_kernel_refuses_the_flush(
     hierarchy: Hierarchy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a kernel before 5.10 does, which can't run a program on a CPU of choice."""
+    """And the CPU can't be taken either."""
 
-    def refuse(program: int, cpu: int) -> None:
-        raise OSError(errno.EINVAL, "Invalid argument")
+    def refuse(self: BpfSource, cpu: int) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
 
     files = descriptors()
-    monkeypatch.setattr(bpf, "run_on_cpu", refuse)
-    with pytest.raises(SourceUnavailable, match=r"5\.10"):
+    monkeypatch.setattr(bpf.BpfSource, "_charge_now", refuse)
+    with pytest.raises(SourceUnavailable, match="can't run the probe on CPU 0"):
         BpfSource(hierarchy)
     assert programs_of(os.getpid()) == set()
     assert children() == []
@@ -176,7 +176,7 @@ def without_btf(folder: Path) -> str:
     python.write_text(
         f"#!/bin/sh\nexec {sys.executable} -I -c '"
         "import sys; from cgbpf.sources import bpf_loader as loader; "
-        'loader.rmdir_offsets = dict; loader.main(sys.argv[1:])\' "$4" "$5"\n'
+        'loader.kernel_constants = lambda _: {}; loader.main(sys.argv[1:])\' "$4" "$5"\n'
     )
     python.chmod(0o755)
     return str(python)

@@ -130,7 +130,8 @@ def rank(tree: CgroupTree, form: str, *words: str) -> str:
         "rank", "--source", "bpf", "--window", "0.5", "--limit", "50", "--level", "leaf",
         "--include", f"{tree.root.path}/*", "--format", form, *words,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    left_out = f"cgbpf: left out {tree.root.path}/a,b: perf can't take a name with a comma\n"
+    assert (done.returncode, done.stderr) == (0, left_out if form == "perf" else "")
     return done.stdout
 
 
@@ -140,8 +141,9 @@ def test_hostile_names_survive_the_whole_way_to_json(crowd: CgroupTree) -> None:
     expected = {path.replace("\udcff\udc80", "\\xff\\x80") for path in expected}
     assert {each["path"] for each in found} == expected
     assert all(each["alive"] for each in found)
-    refused = [each["path"] for each in found if each["perf_cgroup"] is None]
-    assert refused == [f"{crowd.root.path}/a,b"]
+    # perf can't take the one; JSON can't hold the other's bytes.
+    refused = {each["name"] for each in found if each["perf_cgroup"] is None}
+    assert refused == {"a,b", "a\\xff\\x80b"}
 
 
 def test_hostile_names_survive_the_whole_way_to_csv_and_the_table(crowd: CgroupTree) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,11 @@ from cgbpf.hierarchy import (
     mounted,
     own_cgroup,
     perf_hierarchy,
+    with_controller,
 )
 from cgbpf.sources.usage import Files
 from tests.support.cgroups import CgroupTree
+from tests.support.requirements import unavailable
 
 # Its own cgroup namespace, with a mount that shows its own part only.
 PART = """
@@ -135,3 +138,86 @@ def test_our_own_cgroup_is_that_of_the_hierarchy(hierarchy: Hierarchy, path: str
 
 def test_our_own_cgroup_is_there(hierarchy: Hierarchy) -> None:
     assert (own_cgroup(hierarchy) or "").startswith("/")
+
+
+BROKEN_BTF = """
+mount --make-rprivate /
+mount -t tmpfs none /mnt
+head -c 100000 /sys/kernel/btf/vmlinux > /mnt/btf
+mount --bind /mnt/btf /sys/kernel/btf/vmlinux
+exec "$@"
+"""
+
+
+def with_broken_btf(*words: str) -> subprocess.CompletedProcess[str]:
+    argv = ["unshare", "-m", "sh", "-c", BROKEN_BTF, "sh", sys.executable, "-m", "cgbpf", *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.kernel
+def test_truncated_types_cost_paths_of_the_dead_and_nothing_else(cgroups: CgroupTree) -> None:
+    hot = cgroups.make("hot")
+    hot.spin()
+    done = with_broken_btf("rank", "--window", "0.3", "--source", "bpf", "--format", "csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert hot.path in done.stdout
+
+
+@pytest.mark.kernel
+def test_v1_without_types_falls_back_with_the_reason() -> None:
+    words = ("rank", "--window", "0.3", "--hierarchy", "cpuacct", "--format", "json")
+    if with_controller(mounted(), "cpuacct") is None:
+        unavailable("no v1 cpuacct is mounted")
+    told = with_broken_btf(*words)
+    assert "needs the kernel's type information" in told.stderr
+    assert json.loads(told.stdout)["source"] == "files"
+    refused = with_broken_btf(*words, "--source", "bpf")
+    assert refused.returncode == 6
+    assert refused.stderr.count("\n") == 1
+
+
+UNMOUNTED = """
+mount --make-rprivate /
+mount -t tmpfs none /mnt && mkdir /mnt/tree && mount -t cgroup2 none /mnt/tree
+(sleep 0.9; umount -l /mnt/tree) &
+"$@"
+code=$?
+wait
+exit $code
+"""
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(("source", "codes"), [("files", {6}), ("bpf", {0})])
+def test_a_mount_that_vanishes_while_we_run_is_no_fault(
+    cgroups: CgroupTree, source: str, codes: set[int]
+) -> None:
+    cgroups.make("hot").spin()
+    words = ["rank", "--window", "2", "--source", source, "--cgroup-root", "/mnt/tree"]
+    argv = ["unshare", "-m", "sh", "-c", UNMOUNTED, "sh", sys.executable, "-m", "cgbpf", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in codes, done.stderr
+    assert "fault" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.kernel
+def test_a_v1_hierarchy_mounted_twice_is_ranked_once(cgroups: CgroupTree) -> None:
+    if with_controller(mounted(), "cpuacct") is None:
+        unavailable("no v1 cpuacct is mounted")
+    script = (
+        "mount --make-rprivate /; mount -t tmpfs none /mnt; mkdir '/mnt/a b'; "
+        "mount -t cgroup -o cpuacct none '/mnt/a b'; exec \"$@\""
+    )
+    words = ["rank", "--window", "0.3", "--hierarchy", "cpuacct", "--format", "json"]
+    for root in ("/", "/mnt/a b"):
+        argv = ["unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-m", "cgbpf", *words]
+        done = subprocess.run(
+            [*argv, "--cgroup-root", root], capture_output=True, text=True, check=False, timeout=60
+        )
+        told = json.loads(done.stdout)
+        assert told["hierarchy"]["version"] == 1
+        assert told["host"]["total_ns"] > 0
+        paths = [each["path"] for each in told["cgroups"]]
+        assert len(paths) == len(set(paths))
+    assert told["hierarchy"]["mount"] == "/mnt/a b"
