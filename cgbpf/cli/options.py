@@ -163,7 +163,8 @@ def source_options(command: Command) -> Command:
 @contextlib.contextmanager
 def opened(measuring: Measuring) -> Iterator[Source]:
     """The source that the options ask for; a fallback is announced once."""
-    from cgbpf.sources.recorded import RecordedSource, Saver
+    from cgbpf.sources.recorded import RecordedSource
+    from cgbpf.sources.saving import Saver
 
     replay = measuring.replay
     if replay and (measuring.save or measuring.source != "auto"):

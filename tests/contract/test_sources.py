@@ -21,7 +21,8 @@ from cgbpf.pipeline import ranking
 from cgbpf.sources.base import Source
 from cgbpf.sources.bpf import BpfSource
 from cgbpf.sources.files import FilesSource
-from cgbpf.sources.recorded import RecordedSource, Saver
+from cgbpf.sources.recorded import RecordedSource
+from cgbpf.sources.saving import Saver
 from tests.support.cgroups import Cgroup, CgroupTree
 from tests.support.kernel import TICK_NS, settle, stolen_ns
 

@@ -19,7 +19,7 @@ import pytest
 from cgbpf import __version__
 from cgbpf.cli import COMMANDS, main
 from cgbpf.perf import events
-from cgbpf.sources.recorded import Saver
+from cgbpf.sources.saving import Saver
 from tests.support.build import SECOND, FakeSource, snapshot
 from tests.support.command import cgbpf
 

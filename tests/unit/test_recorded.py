@@ -12,7 +12,8 @@ from cgbpf.errors import InputDamaged, OutputRefused
 from cgbpf.measure import interval
 from cgbpf.model import Probe, Recipe, Seen, Snapshot
 from cgbpf.pipeline import observe, ranking
-from cgbpf.sources.recorded import RecordedSource, Saver
+from cgbpf.sources.recorded import RecordedSource
+from cgbpf.sources.saving import Saver
 from tests.support.build import NOWHERE, FakeSource, snapshot
 
 BIG = 2**63 + 1
