@@ -31,9 +31,8 @@ def test_the_archive_holds_what_it_was_given(kernel: Kernel, tmp_path: Path) -> 
     """Read by another program than the one that wrote it."""
     folder = tmp_path / "unpacked"
     folder.mkdir()
-    subprocess.run(
-        [BUSYBOX, "cpio", "-i", "-d"], cwd=folder, check=True, input=initramfs(kernel, "a script")
-    )
+    archive = initramfs(kernel, "a script", Path("/x"))
+    subprocess.run([BUSYBOX, "cpio", "-i", "-d"], cwd=folder, check=True, input=archive)
     files = {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()}
     modules = {"modules/00-first.ko", "modules/01-second.ko"}
     assert files == modules | {"init", "guest", "bin/busybox"}

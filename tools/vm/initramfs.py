@@ -28,11 +28,17 @@ set -e
 mount -t devtmpfs dev /dev
 for module in /modules/*; do insmod "$module"; done
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro {ROOT_TAG} /host
+mount -o bind /host /again
 mount -t proc proc /host/proc
 mount -t sysfs sys /host/sys
 mount -t devtmpfs dev /host/dev
 mount -t tmpfs tmp /host/tmp
 mount -t tmpfs run /host/run
+FOLDER=$(cat /folder)
+case $FOLDER in /tmp/*|/run/*) # else what was mounted there just now would hide it
+    mkdir -p "/host$FOLDER"
+    mount -o bind "/again$FOLDER" "/host$FOLDER"
+esac
 cp /guest /host/run/guest
 exec switch_root /host /bin/sh /run/guest
 """
@@ -72,15 +78,16 @@ def guest_script(setup: Setup, command: Sequence[str], folder: Path) -> str:
     )
 
 
-def initramfs(kernel: Kernel, script: str) -> bytes:
-    """The archive, as the kernel takes it."""
+def initramfs(kernel: Kernel, script: str, folder: Path) -> bytes:
+    """The archive, as the kernel takes it. `folder`: what the script must see."""
     files = {
         "init": _INIT.encode(),
         "guest": script.encode(),
+        "folder": str(folder).encode(),
         "bin/busybox": BUSYBOX.read_bytes(),
     }
     files |= {f"modules/{each.name}": each.read_bytes() for each in kernel.modules}
-    return b"".join(_archive(("bin", "dev", "host", "modules", "proc"), files))
+    return b"".join(_archive(("again", "bin", "dev", "host", "modules", "proc"), files))
 
 
 def _archive(folders: Sequence[str], files: Mapping[str, bytes]) -> Iterator[bytes]:

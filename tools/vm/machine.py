@@ -72,8 +72,9 @@ def run(
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cgbpf-vm-") as name:
         files = Path(name)
-        script = guest_script(setup, command, folder or Path.cwd())
-        (files / "initramfs").write_bytes(initramfs(kernel, script))
+        here = folder or Path.cwd()
+        script = guest_script(setup, command, here)
+        (files / "initramfs").write_bytes(initramfs(kernel, script, here))
         with _started(qemu_command(kernel, setup, files), files) as process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout_s)
