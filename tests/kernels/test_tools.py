@@ -35,7 +35,7 @@ def test_the_archive_holds_what_it_was_given(kernel: Kernel, tmp_path: Path) -> 
     subprocess.run([BUSYBOX, "cpio", "-i", "-d"], cwd=folder, check=True, input=archive)
     files = {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()}
     modules = {"modules/00-first.ko", "modules/01-second.ko"}
-    assert files == modules | {"init", "guest", "bin/busybox"}
+    assert files == modules | {"init", "guest", "folder", "bin/busybox"}
     assert (folder / "guest").read_text() == "a script"
     assert (folder / "bin/busybox").read_bytes() == BUSYBOX.read_bytes()
     assert (folder / "init").stat().st_mode & 0o111
