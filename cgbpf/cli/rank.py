@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,9 @@ def command(
 
         observed = observe(chosen, measuring.window, meanwhile=import_tables)
         result = ranking(observed, recipe, chosen, for_perf=form == "perf")
+        if measuring.hierarchy != "auto":  # perf knows other names
+            rows = [replace(row, perf_cgroup=None) for row in result.rows]
+            result = replace(result, rows=rows)
         if form != "json":
             require_rows(result, recipe)
         warn_of_losses(observed.probe)

@@ -220,4 +220,5 @@ def test_a_v1_hierarchy_mounted_twice_is_ranked_once(cgroups: CgroupTree) -> Non
         assert told["host"]["total_ns"] > 0
         paths = [each["path"] for each in told["cgroups"]]
         assert len(paths) == len(set(paths))
+        assert all(each["perf_cgroup"] is None for each in told["cgroups"])
     assert told["hierarchy"]["mount"] == "/mnt/a b"
