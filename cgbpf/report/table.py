@@ -20,7 +20,7 @@ from cgbpf.report.text import shown
 _GAP = 3
 _LEAST = 12
 _UNLIMITED = 100_000
-"""Columns where there is no terminal: nothing is cut or folded."""
+"""Columns for rich, which would cut numbers, too: what has to be cut is cut before."""
 
 
 def terminal_width() -> int | None:
@@ -29,10 +29,9 @@ def terminal_width() -> int | None:
 
 
 def lines(table: Table) -> str:
-    """A table as text, one line a row: on a terminal, columns are cut to fit."""
+    """A table as text, one line a row. Numbers are never cut, whatever the width."""
     text = io.StringIO()
-    width = terminal_width() or _UNLIMITED
-    Console(file=text, width=width, highlight=False, markup=False, emoji=False).print(table)
+    Console(file=text, width=_UNLIMITED, highlight=False, markup=False, emoji=False).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
