@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.reading import manifest, pids, samples
 from tests.support.cgroups import CgroupTree
-from tests.support.command import cgbpf
+from tests.support.command import cgbpf, default_signals
 
 pytestmark = pytest.mark.e2e
 
@@ -67,6 +67,7 @@ def test_an_interrupted_recording_is_kept(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=default_signals,
     ) as process:  # fmt: skip
         wait_for(started)
         process.send_signal(number)

@@ -15,6 +15,7 @@ import pytest
 
 from cgbpf.hierarchy import mounted
 from tests.e2e.reading import manifest, pids, samples
+from tests.support.command import default_signals
 from tools.demo import ROLES, make_way
 from tools.known_load import HOT_FUNCTIONS
 
@@ -33,6 +34,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=default_signals,
     )
 
 

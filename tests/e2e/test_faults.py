@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.reading import manifest, samples
 from tests.e2e.test_command import options
 from tests.support.cgroups import CgroupTree
-from tests.support.command import cgbpf
+from tests.support.command import cgbpf, default_signals
 
 pytestmark = pytest.mark.e2e
 
@@ -30,6 +30,7 @@ def started(words: Sequence[str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=default_signals,
     )
 
 

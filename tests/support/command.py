@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+
+def default_signals() -> None:
+    """For `preexec_fn`: a test run in the background, or under nohup, has some ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
 
 UNSHARE = shutil.which("unshare") or "unshare"
 HERE = Path(__file__).resolve().parents[2]
