@@ -31,9 +31,16 @@ class Interrupts:
                 signal.signal(number, self._handle)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
+        self._number = self._number or number
         if not self._postponed:
             raise Signalled(number)
-        self._number = self._number or number
+
+    def check(self) -> None:
+        """Raises for a signal that came before: what it raised may have been lost
+        in code that must not raise (an import, a destructor).
+        """
+        if self._number is not None:
+            raise Signalled(self._number)
 
     def postpone(self) -> None:
         self._postponed = True

@@ -126,7 +126,7 @@ def _record(plan: Plan, recipe: Recipe, measuring: Measuring, interrupts: Interr
 
     with opened(measuring) as chosen:
         _require_perfs_view(chosen)
-        first, choose = _ranked(recipe, measuring.window, chosen)
+        first, choose = _ranked(recipe, measuring.window, chosen, interrupts)
         from cgbpf.perf.recording import start
 
         kind = chosen.kind
@@ -178,11 +178,17 @@ def _as_shell(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _ranked(recipe: Recipe, window: float, source: Source) -> tuple[Ranking, Choose]:
+def _ranked(
+    recipe: Recipe, window: float, source: Source, interrupts: Interrupts
+) -> tuple[Ranking, Choose]:
     """The first choice, and what chooses anew if perf refuses it."""
     from cgbpf.pipeline import observe, ranking, require_rows
 
-    observed = observe(source, window, meanwhile=import_tables)
+    def meanwhile() -> None:
+        import_tables()
+        interrupts.check()
+
+    observed = observe(source, window, meanwhile=meanwhile)
     warn_of_losses(observed.probe)
 
     def choose(without: frozenset[str]) -> Ranking:
