@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -16,6 +17,12 @@ class Signalled(KeyboardInterrupt):
         self.code = 128 + number
 
 
+def _quiet(lost: sys.UnraisableHookArgs) -> None:
+    """Says nothing of a signal that came in a destructor: `check` finds it."""
+    if not issubclass(lost.exc_type, Signalled):
+        sys.__unraisablehook__(lost)
+
+
 class Interrupts:
     """Raises Signalled for each signal, or, once postponed, keeps the first one.
 
@@ -26,6 +33,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._number: int | None = None
         self._postponed = False
+        sys.unraisablehook = _quiet
         for number in _ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
                 signal.signal(number, self._handle)
