@@ -14,7 +14,6 @@ from cgbpf.naming.identity import Identity, identify
 if TYPE_CHECKING:
     from cgbpf.model import U64
 
-LEVELS = ("container", "leaf", "top")
 ROOT = "/"
 
 

@@ -122,15 +122,15 @@ def _events(requested: tuple[str, ...]) -> list[str]:
 
 
 def _record(plan: Plan, recipe: Recipe, measuring: Measuring, interrupts: Interrupts) -> int:
-    from cgbpf.perf.recording import count_samples, follow
+    from cgbpf.perf.recording import count_samples, follow, start
 
     with opened(measuring) as chosen:
         _require_perfs_view(chosen)
         first, choose = _ranked(recipe, measuring.window, chosen, interrupts)
-        from cgbpf.perf.recording import start
+        from cgbpf.report.ranking import ranking_object
 
         kind = chosen.kind
-        header = _header(first, chosen)
+        header = ranking_object(first, chosen)
         interrupts.postpone()
         perf, recording = start(plan, first, choose)
     # The probe is gone from here on: what is recorded does not pay for it.
@@ -144,12 +144,6 @@ def _record(plan: Plan, recipe: Recipe, measuring: Measuring, interrupts: Interr
     if recording.problem:
         raise recording.problem
     return interrupts.code if recording.interrupted else _as_shell(recording.command_exit or 0)
-
-
-def _header(first: Ranking, source: Source) -> JSON:
-    from cgbpf.report.ranking import ranking_object
-
-    return ranking_object(first, source)
 
 
 def _write(recording: Recording, plan: Plan, header: JSON) -> None:

@@ -77,10 +77,12 @@ def write_manifest(folder: Path, manifest: JSON) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, folder / MANIFEST)
+        draft = None
     except OSError as error:
-        if draft:
-            with contextlib.suppress(OSError):
-                os.unlink(draft)
         raise OutputRefused(
             f"can't write {folder / MANIFEST}: {error.strerror}", "the profile beside it is kept"
         ) from error
+    finally:
+        if draft:  # also where a signal came in between
+            with contextlib.suppress(OSError):
+                os.unlink(draft)

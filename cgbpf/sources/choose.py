@@ -9,8 +9,6 @@ from cgbpf.hierarchy import Hierarchy, mounted, ranked_hierarchy
 from cgbpf.sources.base import Source
 from cgbpf.sources.loading import Loading
 
-KINDS = ("auto", "bpf", "files")
-
 
 def open_source(
     kind: str = "auto", mounts: Sequence[Hierarchy] | None = None, hierarchy: str = "auto"
